@@ -1,0 +1,70 @@
+"""The receivers that keep the board."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import F
+from django.dispatch import receiver
+
+from perfsee_webhooks.models import Delivery
+from perfsee_webhooks.payloads import Event, SnapshotReport
+from perfsee_webhooks.signals import bundle_finished, receive
+from perfsee_webhooks.text import lines, one_line
+
+from .models import BundleScore, PageReport
+
+
+class ImpossibleScore(ValueError):
+    """A score that is not between 0 and 100."""
+
+
+@receiver(bundle_finished)
+def keep_score(sender: type[Delivery], delivery: Delivery, event: Event, **kwargs: Any) -> None:
+    """Keep the latest score of the bundle on its branch."""
+    artifact = event.artifact
+    if artifact.score is not None and not 0 <= artifact.score <= 100:
+        raise ImpossibleScore(f"{artifact.score} is not between 0 and 100")
+    built_at = artifact.created_at or delivery.received_at
+    score, _ = BundleScore.objects.get_or_create(
+        project=delivery.project,
+        branch=delivery.branch,
+        name=one_line(artifact.name or "", 200),
+        defaults={"has_passed": False, "built_at": built_at},
+    )
+    # Deliveries may come out of order: an older build never replaces a newer one.
+    BundleScore.objects.filter(pk=score.pk, built_at__lte=built_at).update(
+        score=artifact.score,
+        baseline_score=artifact.baseline.score,
+        has_passed=artifact.status == "Passed",
+        built_at=built_at,
+    )
+    BundleScore.objects.filter(pk=score.pk).update(builds=F("builds") + 1)
+
+
+@receive("lab:*")
+async def keep_reports(
+    sender: type[Delivery], delivery: Delivery, event: Event, **kwargs: Any
+) -> None:
+    """Keep the latest report of each page that a snapshot or a single report is about."""
+    for report in event.snapshot.reports or [event.snapshot_report]:
+        await _keep_report(delivery, report)
+
+
+async def _keep_report(delivery: Delivery, report: SnapshotReport) -> None:
+    measured_at = report.created_at or delivery.received_at
+    values = {
+        "url": one_line(report.page.url or "", 2000),
+        "status": one_line(report.status or "", 50),
+        "failed_reason": lines(report.failed_reason or "", 2000),
+        "measured_at": measured_at,
+    }
+    kept, created = await PageReport.objects.aget_or_create(
+        project=delivery.project,
+        page=one_line(report.page.name or "", 200),
+        profile=one_line(report.profile or "", 200),
+        defaults=values,
+    )
+    if not created:
+        newer = PageReport.objects.filter(pk=kept.pk, measured_at__lte=measured_at)
+        await newer.aupdate(**values)

@@ -1,0 +1,12 @@
+"""The example site's addresses."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from .board.views import board
+
+urlpatterns = [
+    path("", board, name="board"),
+    path("perfsee/", include("perfsee_webhooks.urls")),
+    path("admin/", admin.site.urls),
+]

@@ -1,0 +1,1 @@
+"""Receive, store, dispatch and replay Perfsee's signed webhooks in a Django project."""

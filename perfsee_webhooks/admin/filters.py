@@ -1,0 +1,54 @@
+"""Filters that stay quick on a large table, where a plain one would look at each row of it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from .. import events
+from ..models import Delivery
+
+_LATEST: Final = 1000
+_OTHER: Final = "other"
+
+
+class EventFilter(admin.SimpleListFilter):
+    """Deliveries of one of Perfsee's known events, or of any other."""
+
+    title = "event"
+    parameter_name = "event"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer the known events and all others."""
+        return [*((name, name) for name in events.KNOWN), (_OTHER, "any other")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        """Keep the deliveries of the chosen event."""
+        if self.value() is None:
+            return queryset
+        if self.value() == _OTHER:
+            return queryset.exclude(event_type__in=events.KNOWN)
+        return queryset.filter(event_type=_fit(self.value()))
+
+
+class ProjectFilter(admin.SimpleListFilter):
+    """Deliveries about one project, offered from those that were heard of lately."""
+
+    title = "project"
+    parameter_name = "project"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer the projects of the latest deliveries."""
+        latest = Delivery.objects.order_by("-received_at", "-id").values_list("project", flat=True)
+        return [(slug, slug) for slug in sorted({*latest[:_LATEST]}) if slug]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        """Keep the deliveries about the chosen project."""
+        return queryset if self.value() is None else queryset.filter(project=_fit(self.value()))
+
+
+def _fit(value: str | None) -> str:
+    return (value or "").replace("\x00", "")

@@ -1,0 +1,154 @@
+"""The one setting, `PERFSEE_WEBHOOKS`, read live through typed properties.
+
+Nothing is cached, so that `override_settings` simply works. A property trusts the type of what
+it reads: `checks.py` tells a site at start-up about each mistake that the setting can hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from django.conf import settings
+
+INLINE: Final = "inline"
+TASKS: Final = "tasks"
+
+DEFAULTS: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "SECRETS": (),
+        "HOOKS": MappingProxyType({}),
+        "ALLOW_UNSIGNED": False,
+        "MAX_BODY_BYTES": 10 * 1024 * 1024,
+        "PROCESSING": INLINE,
+        "TASK_BACKEND": "default",
+        "QUEUE": "default",
+        "MAX_ATTEMPTS": 8,
+        "BACKOFF": timedelta(seconds=30),
+        "LEASE": timedelta(minutes=5),
+        "KEEP_BODIES": None,
+        "KEEP_ROWS": None,
+        "KEEP_REJECTIONS": 1000,
+        "SPOOL_DIR": None,
+        "PERFSEE_URL": None,
+    }
+)
+
+# `OPTIONS` for a SQLite database whose processes write at once: readers do not block the writer
+# (WAL), a transaction that will write waits for its turn at its start (IMMEDIATE) and long enough
+# (`timeout`, in seconds), and a commit is on the disk before it returns (FULL), since a 204 is a
+# promise.
+SQLITE_OPTIONS: Final[Mapping[str, Any]] = {
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,
+    "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """A shared secret, and the label that stands for it wherever a person may look."""
+
+    label: str
+    key: bytes = field(repr=False)
+
+
+class WebhookSettings:
+    """Typed, live access to the keys of `PERFSEE_WEBHOOKS`, each with its default."""
+
+    def _get(self, key: str) -> Any:
+        return getattr(settings, "PERFSEE_WEBHOOKS", {}).get(key, DEFAULTS[key])
+
+    @property
+    def hooks(self) -> Mapping[str, Mapping[str, Any]]:
+        """What is set for single hooks, by hook id: `SECRETS` and `PROJECTS`, both optional."""
+        return self._get("HOOKS")
+
+    @property
+    def allow_unsigned(self) -> bool:
+        """Whether a request without a signature is stored. Anyone can then send anything."""
+        return self._get("ALLOW_UNSIGNED") is True
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The largest body that is read, in bytes; above it the answer is 413."""
+        return self._get("MAX_BODY_BYTES")
+
+    @property
+    def processing(self) -> str:
+        """`"inline"`, `"tasks"`, or the dotted path of a function that takes a primary key."""
+        return self._get("PROCESSING")
+
+    @property
+    def task_backend(self) -> str:
+        """The alias in the site's `TASKS` that deliveries are handed to."""
+        return self._get("TASK_BACKEND")
+
+    @property
+    def queue(self) -> str:
+        """The queue of that backend that deliveries are handed to."""
+        return self._get("QUEUE")
+
+    @property
+    def max_attempts(self) -> int:
+        """After how many failed attempts a delivery is dead."""
+        return self._get("MAX_ATTEMPTS")
+
+    @property
+    def backoff(self) -> timedelta:
+        """The longest wait after the first failed attempt; it doubles with each further one."""
+        return self._get("BACKOFF")
+
+    @property
+    def lease(self) -> timedelta:
+        """How long a process owns the delivery that it runs; renewed after each receiver."""
+        return self._get("LEASE")
+
+    @property
+    def keep_bodies(self) -> timedelta | None:
+        """How long the bytes of a delivery are kept; None for ever."""
+        return self._get("KEEP_BODIES")
+
+    @property
+    def keep_rows(self) -> timedelta | None:
+        """How long the row of a delivery, and so its id, is known; None for ever."""
+        return self._get("KEEP_ROWS")
+
+    @property
+    def keep_rejections(self) -> int:
+        """How many refused requests that no secret vouches for are kept."""
+        return self._get("KEEP_REJECTIONS")
+
+    @property
+    def spool_dir(self) -> Path | None:
+        """The folder that takes verified requests while the database is away; None for none."""
+        folder = self._get("SPOOL_DIR")
+        return None if folder is None else Path(folder)
+
+    @property
+    def perfsee_url(self) -> str | None:
+        """The address of the Perfsee site that sends, for links back to it, without last slash."""
+        url = self._get("PERFSEE_URL")
+        return url.rstrip("/") if url else None
+
+    def secrets_for(self, hook_id: str) -> list[Secret]:
+        """Return the secrets valid for a hook: its own first, then those valid for any hook."""
+        own: Sequence[str] = self.hooks.get(hook_id, {}).get("SECRETS", ())
+        return [
+            Secret(label=f"HOOKS[{hook_id!r}].SECRETS[{index}]", key=text.encode())
+            for index, text in enumerate(own)
+        ] + [
+            Secret(label=f"SECRETS[{index}]", key=text.encode())
+            for index, text in enumerate(self._get("SECRETS"))
+        ]
+
+    def projects_for(self, hook_id: str) -> Sequence[str] | None:
+        """Return the patterns of the projects that a hook may speak of, None for any project."""
+        return self.hooks.get(hook_id, {}).get("PROJECTS")
+
+
+webhook_settings = WebhookSettings()

@@ -1,0 +1,46 @@
+"""The names of Perfsee's events, and the grammar in which a hook and a receiver choose them."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+BUNDLE_FINISHED: Final = "bundle:finished"
+LAB_SNAPSHOT_COMPLETED: Final = "lab:snapshot-completed"
+LAB_SNAPSHOT_REPORT_COMPLETED: Final = "lab:snapshot-report-completed"
+SOURCE_FINISHED: Final = "source:finished"
+
+KNOWN: Final = (
+    BUNDLE_FINISHED,
+    LAB_SNAPSHOT_COMPLETED,
+    LAB_SNAPSHOT_REPORT_COMPLETED,
+    SOURCE_FINISHED,
+)
+
+# The event type of a signed body that names none, or that could not be read at all.
+UNKNOWN: Final = "unknown"
+
+_KNOWN_BY_DASHED_NAME: Final = {name.replace(":", "-"): name for name in KNOWN}
+
+
+def canonical(name: str) -> str:
+    """Return a known event's name as Perfsee's server writes it, any other name unchanged.
+
+    Perfsee's page writes `bundle-finished` where its server sends `bundle:finished`.
+    """
+    return _KNOWN_BY_DASHED_NAME.get(name.replace(":", "-"), name)
+
+
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Return a pattern of events as a regular expression, to be matched in full.
+
+    The grammar is that of a hook's event field in Perfsee: names separated by commas, white space
+    around them ignored, in which `*` stands for any characters.
+
+    Raises:
+        ValueError: the pattern names no event at all.
+    """
+    names = [canonical(name.strip()) for name in pattern.split(",") if name.strip()]
+    if not names:
+        raise ValueError(f"{pattern!r} names no event: write for instance 'bundle:*,lab:*'.")
+    return re.compile("|".join(re.escape(name).replace(r"\*", ".*") for name in names))

@@ -1,0 +1,74 @@
+"""Every reason for which a request is not stored as a delivery, each with the status it answers.
+
+The message of each exception is one sentence for the sender: what was wrong and what to do.
+It never repeats what the request contained, and never shows a secret or a digest.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RequestRefused(Exception):
+    """A request that is not stored as a delivery; `status` is the HTTP status it is answered.
+
+    `code` is stable, names the reason in the answer and is the reason of the kept `Rejection`.
+    """
+
+    status: ClassVar[int] = 400
+    code: ClassVar[str]
+
+
+class MalformedRequest(RequestRefused):
+    """A request whose headers or body do not make a delivery."""
+
+    code = "malformed"
+
+
+class MissingSignature(RequestRefused):
+    """A request without a signature, where the site does not accept unsigned ones."""
+
+    code = "missing_signature"
+
+
+class MalformedSignature(RequestRefused):
+    """A signature header that is not `sha256=` and 64 hexadecimal digits."""
+
+    code = "malformed_signature"
+
+
+class WrongSignature(RequestRefused):
+    """A signature that none of the secrets valid for the hook makes over this body."""
+
+    code = "wrong_signature"
+
+
+class ProjectNotAllowed(RequestRefused):
+    """A signed body about a project that the hook's `PROJECTS` do not list."""
+
+    code = "project_not_allowed"
+
+
+class BodyTooLarge(RequestRefused):
+    """A body of more than `MAX_BODY_BYTES` bytes."""
+
+    status = 413
+    code = "too_large"
+
+
+class DeliveryConflict(RequestRefused):
+    """A known delivery id that came again with another body."""
+
+    status = 409
+    code = "conflict"
+
+
+class NotStored(RequestRefused):
+    """A good request that the database did not take."""
+
+    status = 503
+    code = "not_stored"
+
+
+class LeaseLost(Exception):
+    """A process that settles or renews a delivery which another one has taken over."""

@@ -1,0 +1,305 @@
+"""A delivery: the exact bytes that Perfsee sent, and how far the site is with them.
+
+Each transition is a verb that names the state it starts from in its `WHERE`, so that of two
+processes that try it at once exactly one succeeds.
+"""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from django.db import IntegrityError, models, router, transaction
+from django.utils import timezone
+
+from ..conf import webhook_settings
+from ..envelope import (
+    MAX_DELIVERY_ID_LENGTH,
+    MAX_NAME_LENGTH,
+    MAX_REF_LENGTH,
+    UNSIGNED,
+    Envelope,
+    readable_event,
+)
+from ..exceptions import DeliveryConflict, LeaseLost
+from ..payloads import Event
+from ..summaries import MAX_LENGTH as MAX_SUMMARY_LENGTH
+
+if TYPE_CHECKING:
+    from .replay import Replay
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    """Deliveries by what is to be done about them."""
+
+    def on_primary(self) -> Self:
+        """Read from the database that is written to: a replica may not know the row yet."""
+        return self.using(router.db_for_write(self.model))
+
+    def without_body(self) -> Self:
+        """Leave the bytes in the database, for a list that does not show them."""
+        return self.defer("body", "headers")
+
+    def claimable(self, now: datetime) -> Self:
+        """Deliveries that wait and are due, and those whose process let its lease run out."""
+        waiting = models.Q(state__in=Delivery.WAITING, next_attempt_at__lte=now)
+        abandoned = models.Q(state=Delivery.State.PROCESSING, lease_expires_at__lt=now)
+        return self.filter(waiting | abandoned)
+
+    def record(self, envelope: Envelope) -> Delivery | None:
+        """Store a verified request: one INSERT; return None for one that is known already.
+
+        A known id is counted with one UPDATE more.
+
+        Raises:
+            DeliveryConflict: the id is known, with another body.
+            DatabaseError: the database did not take the row.
+        """
+        database = router.db_for_write(self.model)
+        delivery = Delivery(
+            next_attempt_at=envelope.received_at,
+            **{name: getattr(envelope, name) for name in Envelope.__dataclass_fields__},
+        )
+        try:
+            with _savepoint_inside_a_transaction(database):
+                delivery.save(force_insert=True, using=database)
+        except IntegrityError:
+            if not self.using(database)._count_repeat(envelope):
+                raise
+            return None
+        return delivery
+
+    def _count_repeat(self, envelope: Envelope) -> bool:
+        """Count the arrival on the row that has its id; False if there is no such row."""
+        known = self.filter(delivery_id=envelope.delivery_id)
+        counted = known.filter(body_sha256=envelope.body_sha256).update(
+            repeats=models.F("repeats") + 1, last_repeated_at=envelope.received_at
+        )
+        if not counted and known.exists():
+            raise DeliveryConflict(
+                "This delivery id is already stored with another body: the first one is kept."
+            )
+        return bool(counted)
+
+    def claim(self, primary_key: int) -> Delivery | None:
+        """Lease a delivery to this process; None if it is not to be run, or another one has it."""
+        now = timezone.now()
+        token = uuid.uuid4()
+        row = self.on_primary().filter(pk=primary_key)
+        claimed = row.claimable(now).update(
+            state=Delivery.State.PROCESSING,
+            attempts=models.F("attempts") + 1,
+            next_attempt_at=None,
+            lease_token=token,
+            lease_expires_at=now + webhook_settings.lease,
+        )
+        return row.filter(lease_token=token).first() if claimed else None
+
+    def reopen(self, replay: Replay) -> int:
+        """Make deliveries wait again, for a replay; return how many.
+
+        One that a process is running just now is left alone.
+        """
+        now = timezone.now()
+        running = models.Q(state=Delivery.State.PROCESSING, lease_expires_at__gte=now)
+        return self.exclude(running).update(
+            state=Delivery.State.RECEIVED,
+            attempts=0,
+            next_attempt_at=now,
+            settled_at=None,
+            lease_token=None,
+            lease_expires_at=None,
+            replay=replay,
+        )
+
+
+class Delivery(models.Model):
+    """One webhook delivery of Perfsee, stored once however often it arrives."""
+
+    class State(models.TextChoices):
+        """Where a delivery stands. Received and failed ones wait; processing is leased."""
+
+        RECEIVED = "received"
+        PROCESSING = "processing"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        DEAD = "dead"
+        UNHANDLED = "unhandled"
+
+    WAITING: ClassVar = (State.RECEIVED, State.FAILED)
+
+    delivery_id = models.CharField(
+        max_length=MAX_DELIVERY_ID_LENGTH,
+        help_text="The id that Perfsee gave it, the same for each hook and each repeat.",
+    )
+    event_type = models.CharField(
+        max_length=MAX_NAME_LENGTH, help_text="The event's name, from the signed body."
+    )
+    project = models.CharField(
+        max_length=MAX_NAME_LENGTH, blank=True, help_text="The project's slug, from the body."
+    )
+    branch = models.CharField(
+        max_length=MAX_REF_LENGTH, blank=True, help_text="The branch that was built."
+    )
+    commit_hash = models.CharField(
+        max_length=MAX_REF_LENGTH, blank=True, help_text="The commit that was built or measured."
+    )
+    summary = models.CharField(
+        max_length=MAX_SUMMARY_LENGTH, blank=True, help_text="What it is about, in one line."
+    )
+    hook_id = models.CharField(
+        max_length=MAX_NAME_LENGTH,
+        blank=True,
+        help_text="The hook that the first arrival said it came from. Not signed.",
+    )
+    headers = models.JSONField(
+        default=dict, blank=True, help_text="The headers worth keeping. None of them is signed."
+    )
+    body = models.BinaryField(help_text="The exact bytes that were received.")
+    body_sha256 = models.CharField(
+        max_length=64, help_text="The SHA-256 of the body, which stays when the body is pruned."
+    )
+    verified_by = models.CharField(
+        max_length=MAX_REF_LENGTH,
+        help_text="The place in the settings of the secret that signed the body.",
+    )
+    state = models.CharField(
+        max_length=10, choices=State, default=State.RECEIVED, help_text="How far the site is."
+    )
+    attempts = models.PositiveIntegerField(
+        default=0, help_text="How often it was run since it was received or last replayed."
+    )
+    next_attempt_at = models.DateTimeField(
+        null=True, blank=True, help_text="From when on it may be run; empty if nothing is to do."
+    )
+    lease_token = models.UUIDField(
+        null=True, blank=True, help_text="What the process that runs it knows it by."
+    )
+    lease_expires_at = models.DateTimeField(
+        null=True, blank=True, help_text="When that process is taken for lost."
+    )
+    replay = models.ForeignKey(
+        "perfsee_webhooks.Replay",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        db_index=False,
+        related_name="deliveries",
+        help_text="The replay that it was last asked for by.",
+    )
+    received_at = models.DateTimeField(help_text="When it first arrived.")
+    settled_at = models.DateTimeField(
+        null=True, blank=True, help_text="When nothing was left to do."
+    )
+    repeats = models.PositiveIntegerField(
+        default=0, help_text="How often the same delivery came again."
+    )
+    last_repeated_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it last came again."
+    )
+
+    objects = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        ordering = ("-received_at", "-id")
+        permissions = (("replay_delivery", "Can replay delivery"),)
+        constraints = (
+            models.UniqueConstraint(fields=("delivery_id",), name="perfsee_delivery_id_unique"),
+            models.CheckConstraint(
+                name="perfsee_delivery_state_known",
+                condition=models.Q(
+                    state__in=("received", "processing", "succeeded", "failed", "dead", "unhandled")
+                ),
+            ),
+            models.CheckConstraint(
+                name="perfsee_delivery_leased_iff_run",
+                condition=models.Q(state="processing", lease_token__isnull=False)
+                | (~models.Q(state="processing") & models.Q(lease_token__isnull=True)),
+            ),
+        )
+        indexes = (
+            models.Index(fields=("-received_at", "-id"), name="perfsee_delivery_newest"),
+            models.Index(fields=("project", "-received_at"), name="perfsee_delivery_project"),
+            models.Index(fields=("hook_id", "-received_at"), name="perfsee_delivery_hook"),
+            models.Index(fields=("commit_hash",), name="perfsee_delivery_commit"),
+            models.Index(fields=("branch", "-received_at"), name="perfsee_delivery_branch"),
+            models.Index(
+                fields=("state", "-received_at"),
+                name="perfsee_delivery_unsettled",
+                condition=~models.Q(state="succeeded"),
+            ),
+            models.Index(
+                fields=("replay",),
+                name="perfsee_delivery_replayed",
+                condition=models.Q(replay__isnull=False),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.event_type} {self.delivery_id}"
+
+    @property
+    def event(self) -> Event:
+        """The event in the body, parsed afresh at each access; an unknown one if unreadable."""
+        return readable_event(bytes(self.body))
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether a secret vouches for the body."""
+        return self.verified_by != UNSIGNED
+
+    @property
+    def perfsee_path(self) -> str:
+        """The path on Perfsee's own site of what the delivery is about, empty if unknown."""
+        return self.event.page_path
+
+    def renew_lease(self) -> None:
+        """Keep the delivery for another `LEASE`.
+
+        Called inside the transaction of a receiver it is its fence: when another process has
+        taken the delivery over, what the receiver wrote is rolled back.
+
+        Raises:
+            LeaseLost: another process has taken it over.
+        """
+        self._as_leased(lease_expires_at=timezone.now() + webhook_settings.lease)
+
+    def succeed(self) -> None:
+        """Settle: every receiver has succeeded. Raises LeaseLost."""
+        self._settle(self.State.SUCCEEDED)
+
+    def go_unhandled(self) -> None:
+        """Settle: there is no receiver for it. Raises LeaseLost."""
+        self._settle(self.State.UNHANDLED)
+
+    def die(self) -> None:
+        """Settle: a receiver still failed at the last attempt. Raises LeaseLost."""
+        self._settle(self.State.DEAD)
+
+    def fail(self, next_attempt_at: datetime) -> None:
+        """Wait for another attempt of the receivers that failed. Raises LeaseLost."""
+        self._release(state=self.State.FAILED, next_attempt_at=next_attempt_at)
+
+    def _settle(self, state: State) -> None:
+        self._release(state=state, settled_at=timezone.now())
+
+    def _release(self, **changes: Any) -> None:
+        self._as_leased(lease_token=None, lease_expires_at=None, **changes)
+
+    def _as_leased(self, **changes: Any) -> None:
+        mine = Delivery.objects.on_primary().filter(
+            pk=self.pk, state=self.State.PROCESSING, lease_token=self.lease_token
+        )
+        if not mine.update(**changes):
+            raise LeaseLost(f"Another process has taken over delivery {self.delivery_id}.")
+        for name, value in changes.items():
+            setattr(self, name, value)
+
+
+def _savepoint_inside_a_transaction(database: str) -> AbstractContextManager[Any]:
+    """Outside a transaction one INSERT needs none; inside, PostgreSQL would lose the outer one."""
+    connection = transaction.get_connection(database)
+    return transaction.atomic(using=database) if connection.in_atomic_block else nullcontext()

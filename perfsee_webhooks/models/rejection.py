@@ -1,0 +1,111 @@
+"""Refused requests, kept so that a person can see that they came, and why they were refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Self
+
+from django.db import models, router
+from django.utils import timezone
+
+from .. import exceptions
+from ..conf import webhook_settings
+from ..envelope import (
+    DELIVERY_HEADER,
+    EVENT_HEADER,
+    HOOK_PROJECT_HEADER,
+    MAX_DELIVERY_ID_LENGTH,
+    MAX_NAME_LENGTH,
+    UNSIGNED,
+    hook_id_in,
+)
+from ..exceptions import RequestRefused
+from ..text import one_line
+
+MAX_UNVERIFIED_BODY_BYTES: Final = 128 * 1024
+_MAX_DETAIL_LENGTH: Final = 300
+_PRUNE_EVERY: Final = 50
+_NOBODY: Final = ("", UNSIGNED)
+
+
+class RejectionQuerySet(models.QuerySet["Rejection"]):
+    """Rejections by who vouches for them."""
+
+    def unverified(self) -> Self:
+        """Rejections that no secret vouches for: anyone on the internet can make these."""
+        return self.filter(verified_by__in=_NOBODY)
+
+    def keep(
+        self, refusal: RequestRefused, headers: Mapping[str, str], body: bytes, verified_by: str
+    ) -> Rejection:
+        """Store a refused request.
+
+        What no secret vouches for is bounded: the body is cut at 128 KiB, and only the newest
+        `KEEP_REJECTIONS` are kept (up to 50 more, since old ones go in batches). A signed body is
+        kept whole and never makes room for a stranger's.
+
+        Raises:
+            DatabaseError: the database did not take the row.
+        """
+        rejection = Rejection(
+            reason=refusal.code,
+            detail=one_line(str(refusal), _MAX_DETAIL_LENGTH),
+            delivery_id=one_line(headers.get(DELIVERY_HEADER, ""), MAX_DELIVERY_ID_LENGTH),
+            event_type=one_line(headers.get(EVENT_HEADER, ""), MAX_NAME_LENGTH),
+            project=one_line(headers.get(HOOK_PROJECT_HEADER, ""), MAX_NAME_LENGTH),
+            hook_id=hook_id_in(headers),
+            headers=headers,
+            body=body[:MAX_UNVERIFIED_BODY_BYTES] if verified_by in _NOBODY else body,
+            body_size=len(body),
+            verified_by=verified_by,
+            received_at=timezone.now(),
+        )
+        rejection.save(force_insert=True)
+        if rejection.pk % _PRUNE_EVERY == 0:
+            self._prune_unverified(rejection.pk)
+        return rejection
+
+    def _prune_unverified(self, newest: int) -> None:
+        oldest_kept = newest - webhook_settings.keep_rejections
+        database = router.db_for_write(self.model)
+        self.using(database).unverified().filter(pk__lte=oldest_kept)._raw_delete(database)
+
+
+class Rejection(models.Model):
+    """A refused request. All but the reason is what its sender claimed."""
+
+    class Reason(models.TextChoices):
+        """Why it was refused; the values are the `code` of the exceptions."""
+
+        MISSING_SIGNATURE = exceptions.MissingSignature.code
+        MALFORMED_SIGNATURE = exceptions.MalformedSignature.code
+        WRONG_SIGNATURE = exceptions.WrongSignature.code
+        PROJECT_NOT_ALLOWED = exceptions.ProjectNotAllowed.code
+        MALFORMED = exceptions.MalformedRequest.code
+        TOO_LARGE = exceptions.BodyTooLarge.code
+        CONFLICT = exceptions.DeliveryConflict.code, "Same id, other body"
+
+    reason = models.CharField(max_length=20, choices=Reason, help_text="Why it was refused.")
+    detail = models.CharField(max_length=_MAX_DETAIL_LENGTH, help_text="What the sender was told.")
+    delivery_id = models.CharField(max_length=MAX_DELIVERY_ID_LENGTH, blank=True)
+    event_type = models.CharField(max_length=MAX_NAME_LENGTH, blank=True)
+    project = models.CharField(max_length=MAX_NAME_LENGTH, blank=True)
+    hook_id = models.CharField(max_length=MAX_NAME_LENGTH, blank=True)
+    headers = models.JSONField(default=dict, blank=True, help_text="The headers worth keeping.")
+    body = models.BinaryField(help_text="The bytes that were received, cut if nobody signed them.")
+    body_size = models.PositiveIntegerField(help_text="How many bytes were received.")
+    verified_by = models.CharField(
+        max_length=200,
+        blank=True,
+        help_text="The place in the settings of the secret that signed the body, if one did.",
+    )
+    received_at = models.DateTimeField(help_text="When it arrived.")
+
+    objects = RejectionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-received_at", "-id")
+        indexes = (models.Index(fields=("-received_at", "-id"), name="perfsee_rejection_newest"),)
+
+    def __str__(self) -> str:
+        return f"{self.get_reason_display()} at {self.received_at:%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,141 @@
+"""The history of what each receiver did with each delivery."""
+
+from __future__ import annotations
+
+import traceback as traceback_module
+from datetime import datetime, timedelta
+from typing import Final, Self
+
+from django.db import models
+from django.utils import timezone
+
+from ..signals import MAX_LABEL_LENGTH
+from ..text import lines, one_line
+from .delivery import Delivery
+
+MAX_ASKER_LENGTH: Final = 150
+_MAX_EXCEPTION_LENGTH: Final = 500
+_MAX_TRACEBACK_LENGTH: Final = 20_000
+
+
+class ReceiverRunQuerySet(models.QuerySet["ReceiverRun"]):
+    """Runs by their outcome."""
+
+    def succeeded(self) -> Self:
+        """Runs whose receiver returned and whose transaction was committed."""
+        return self.filter(outcome=ReceiverRun.Outcome.SUCCEEDED)
+
+
+class ReceiverRun(models.Model):
+    """One run of one receiver on one delivery, committed together with what the receiver wrote."""
+
+    class Outcome(models.TextChoices):
+        """How a run ended; a lost one is of a process that did not live to tell."""
+
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        LOST = "lost"
+
+    class Trigger(models.TextChoices):
+        """Why the receiver was run."""
+
+        FIRST = "first"
+        RETRY = "retry"
+        REPLAY = "replay"
+
+    delivery = models.ForeignKey(
+        Delivery, on_delete=models.CASCADE, related_name="runs", db_index=False
+    )
+    receiver = models.CharField(
+        max_length=MAX_LABEL_LENGTH, help_text="The dotted path of the receiver."
+    )
+    number = models.PositiveIntegerField(
+        help_text="The how-manieth run of this receiver on this delivery, from 1."
+    )
+    trigger = models.CharField(max_length=6, choices=Trigger, help_text="Why it was run.")
+    outcome = models.CharField(max_length=9, choices=Outcome, help_text="How it ended.")
+    started_at = models.DateTimeField(help_text="When the receiver was called.")
+    duration = models.DurationField(help_text="How long the receiver took.")
+    exception = models.CharField(
+        max_length=_MAX_EXCEPTION_LENGTH, blank=True, help_text="What the receiver raised."
+    )
+    traceback = models.TextField(blank=True, help_text="Where the receiver raised it.")
+    replay = models.ForeignKey(
+        "perfsee_webhooks.Replay",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        db_index=False,
+        related_name="runs",
+        help_text="The replay that it was part of.",
+    )
+    requested_by = models.CharField(
+        max_length=MAX_ASKER_LENGTH, blank=True, help_text="Who asked for the replay."
+    )
+
+    objects = ReceiverRunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("started_at", "id")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("delivery", "receiver", "number"), name="perfsee_run_number_unique"
+            ),
+            models.CheckConstraint(
+                name="perfsee_run_outcome_known",
+                condition=models.Q(outcome__in=("succeeded", "failed", "lost")),
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=("replay",),
+                name="perfsee_run_replayed",
+                condition=models.Q(replay__isnull=False),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.receiver} #{self.number} {self.outcome}"
+
+    @property
+    def duration_ms(self) -> float:
+        """The duration in milliseconds."""
+        return self.duration / timedelta(milliseconds=1)
+
+    def succeed(self) -> None:
+        """Store the run as succeeded, in the transaction of the receiver."""
+        self._end(self.Outcome.SUCCEEDED)
+
+    def fail(self, error: BaseException) -> None:
+        """Store the run as failed, with the exception and its traceback."""
+        self.describe(error)
+        self._end(self.Outcome.FAILED)
+
+    def add_error_after_commit(self, error: BaseException) -> None:
+        """Note on a succeeded run that one of its `on_commit` callbacks raised."""
+        self.describe(error)
+        self.save(update_fields=("exception", "traceback"))
+
+    def describe(self, error: BaseException) -> None:
+        """Set the exception and its traceback, as text that every database takes."""
+        written = "".join(traceback_module.format_exception(error))
+        named = f"{type(error).__qualname__}: {_message_of(error)}"
+        self.exception = one_line(named, _MAX_EXCEPTION_LENGTH)
+        self.traceback = lines(written, _MAX_TRACEBACK_LENGTH)
+
+    def _end(self, outcome: Outcome) -> None:
+        self.pk = None  # a run that was rolled back has one that may be another's by now
+        self.outcome = outcome
+        self.duration = _since(self.started_at)
+        self.save(force_insert=True)
+
+
+def _since(moment: datetime) -> timedelta:
+    return max(timezone.now() - moment, timedelta(0))
+
+
+def _message_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as nested:  # noqa: BLE001  # somebody else's __str__, and the run must be kept
+        return f"<its message raised {type(nested).__qualname__}>"

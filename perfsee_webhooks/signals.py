@@ -1,0 +1,137 @@
+"""The signals that a site connects its receivers to, and how to find the receivers of an event.
+
+A receiver is called once for a delivery, `receiver(sender, delivery, event, **kwargs)`, whichever
+and however many of the signals it is connected to. It may be a plain or an `async` function.
+
+sender:   the `Delivery` class
+delivery: the stored `Delivery`, an instance of the receiver's own
+event:    its `payloads.Event`, parsed afresh for each receiver
+signal:   the signal that found the receiver, among `**kwargs` as for each Django signal
+
+Each call runs in a database transaction of its own, together with the `ReceiverRun` that records
+it. To return is to succeed; the returned value is ignored. To raise is to fail: the transaction
+is rolled back, the traceback recorded, and the receiver tried again later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from django.dispatch import Signal
+
+from . import events
+from .text import one_line
+
+MAX_LABEL_LENGTH: Final = 200
+
+_Receiver = TypeVar("_Receiver", bound=Callable[..., Any])
+
+
+class EventSignal(Signal):
+    """A signal sent for each delivery whose event type its pattern matches.
+
+    `events.compiled` says how a pattern reads, and what it raises.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        super().__init__()
+        self.pattern = pattern
+        self._matches = events.compiled(pattern).fullmatch
+
+    def __repr__(self) -> str:
+        return f"<EventSignal {self.pattern!r}>"
+
+    def matches(self, event_type: str) -> bool:
+        """Say whether a delivery of this event type is sent to the signal's receivers."""
+        return self._matches(event_type) is not None
+
+    def live_receivers(self, sender: object) -> list[tuple[Callable[..., Any], bool]]:
+        """Return the receivers for a sender that still exist, and whether each is async."""
+        synchronous, asynchronous = self._live_receivers(sender)
+        return [(function, False) for function in synchronous] + [
+            (function, True) for function in asynchronous
+        ]
+
+
+# Sent for every delivery, of a known event or not, also for a body that could not be read.
+delivery_received: Final = EventSignal("*")
+
+# Sent when Perfsee has finished the analysis of a bundle, passed or failed: `event.bundle`.
+bundle_finished: Final = EventSignal(events.BUNDLE_FINISHED)
+
+# Sent when all reports of a lab snapshot are in: `event.snapshot` and its `reports`.
+lab_snapshot_completed: Final = EventSignal(events.LAB_SNAPSHOT_COMPLETED)
+
+# Sent when one report of a lab snapshot is in: `event.snapshot_report`.
+lab_snapshot_report_completed: Final = EventSignal(events.LAB_SNAPSHOT_REPORT_COMPLETED)
+
+# Sent when the source analysis of a lab report is finished: `event.snapshot_report`.
+source_finished: Final = EventSignal(events.SOURCE_FINISHED)
+
+_signals: Final = {
+    signal.pattern: signal
+    for signal in (
+        bundle_finished,
+        lab_snapshot_completed,
+        lab_snapshot_report_completed,
+        source_finished,
+        delivery_received,
+    )
+}
+
+
+def receive(pattern: str, **connect: Any) -> Callable[[_Receiver], _Receiver]:
+    """Connect the decorated receiver to the events that a pattern matches.
+
+    `pattern` is written as in a hook's event field in Perfsee, such as `"bundle:*,lab:*"`; it
+    also takes in events that Perfsee adds later. `connect` goes to `Signal.connect` (`weak`,
+    `dispatch_uid`, `sender`).
+
+    Raises:
+        ValueError: the pattern names no event at all.
+    """
+    signal = _signals.setdefault(pattern, EventSignal(pattern))
+
+    def decorate(receiver: _Receiver) -> _Receiver:
+        signal.connect(receiver, **connect)
+        return receiver
+
+    return decorate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectedReceiver:
+    """A receiver found for an event, with the label that its runs are recorded under."""
+
+    label: str
+    function: Callable[..., Any]
+    is_async: bool
+    signal: EventSignal
+
+
+def receivers_of(event_type: str, sender: object) -> list[ConnectedReceiver]:
+    """Return the receivers of an event in the order in which they are run, each of them once."""
+    found: list[ConnectedReceiver] = []
+    for signal in list(_signals.values()):
+        if signal.matches(event_type):
+            for function, is_async in signal.live_receivers(sender):
+                if all(function != receiver.function for receiver in found):
+                    label = _label(function, taken={receiver.label for receiver in found})
+                    found.append(
+                        ConnectedReceiver(
+                            label=label, function=function, is_async=is_async, signal=signal
+                        )
+                    )
+    return found
+
+
+def _label(function: Callable[..., Any], taken: set[str]) -> str:
+    named = function if hasattr(function, "__qualname__") else type(function)
+    path = one_line(f"{named.__module__}.{named.__qualname__}", MAX_LABEL_LENGTH)
+    label, number = path, 1
+    while label in taken:
+        number += 1
+        label = f"{path}#{number}"
+    return label

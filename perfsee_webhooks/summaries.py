@@ -1,0 +1,60 @@
+"""One line that tells a person what a delivery is about, without opening it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from . import events
+from .payloads import Artifact, Event, Snapshot, SnapshotReport
+from .text import one_line
+
+MAX_LENGTH: Final = 200
+_MAX_REASON_LENGTH: Final = 80
+_NAMELESS: Final = "?"
+
+
+def summary_of(event: Event) -> str:
+    """Return for instance `main @ feat/webhook passed, score 57`, empty for an unknown event."""
+    match event.type:
+        case events.BUNDLE_FINISHED:
+            line = _of_artifact(event.artifact)
+        case events.LAB_SNAPSHOT_COMPLETED:
+            line = _of_snapshot(event.snapshot)
+        case events.LAB_SNAPSHOT_REPORT_COMPLETED:
+            line = _of_report(event.snapshot_report)
+        case events.SOURCE_FINISHED:
+            line = "source of " + _of_report(event.snapshot_report)
+        case _:
+            line = ""
+    return one_line(line, MAX_LENGTH)
+
+
+def _of_artifact(artifact: Artifact) -> str:
+    built = f"{artifact.name or _NAMELESS} @ {artifact.branch or _NAMELESS}"
+    score = "" if artifact.score is None else f", score {artifact.score}"
+    return f"{built} {_words(artifact.status)}{score}{_because(artifact.failed_reason)}"
+
+
+def _of_snapshot(snapshot: Snapshot) -> str:
+    reports = snapshot.reports
+    failed = sum(report.status == "Failed" for report in reports)
+    counted = f"{len(reports)} report{'' if len(reports) == 1 else 's'}"
+    return (
+        f"{snapshot.title or f'snapshot {snapshot.id or _NAMELESS}'} {_words(snapshot.status)}, "
+        f"{counted}{f', {failed} failed' if failed else ''}{_because(snapshot.failed_reason)}"
+    )
+
+
+def _of_report(report: SnapshotReport) -> str:
+    measured = report.page.name or report.page.url or _NAMELESS
+    with_profile = f" on {report.profile}" if report.profile else ""
+    return f"{measured}{with_profile} {_words(report.status)}{_because(report.failed_reason)}"
+
+
+def _words(status: str | None) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", status or "finished").lower()
+
+
+def _because(reason: str | None) -> str:
+    return f": {one_line(reason, _MAX_REASON_LENGTH)}" if reason else ""

@@ -1,0 +1,49 @@
+"""Text from outside, made fit for every database, log and page without losing where it was odd."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+# Control characters (PostgreSQL refuses NUL, terminals obey the others), lone surrogates (no
+# encoding takes them) and the marks that turn the direction of text (they hide what is written).
+_SEPARATORS_AND_DIRECTION = "\u2028\u2029\u202a-\u202e\u2066-\u2069"
+_UNFIT_IN_A_LINE = re.compile(f"[\x00-\x1f\x7f-\x9f\ud800-\udfff{_SEPARATORS_AND_DIRECTION}]")
+_UNFIT_IN_LINES = re.compile(
+    f"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff{_SEPARATORS_AND_DIRECTION}]"
+)
+
+
+def one_line(value: str, max_length: int) -> str:
+    """Return `value` as one line of at most `max_length` characters.
+
+    Each character that a database, a terminal or a reader would stumble over becomes U+FFFD;
+    what is cut off is marked by an ellipsis.
+    """
+    return _shortened(_UNFIT_IN_A_LINE.sub(REPLACEMENT, value[: max_length + 1]), max_length)
+
+
+def lines(value: str, max_length: int) -> str:
+    """Return `value` as `one_line` does, with its line ends and tabs kept and its end preferred.
+
+    Of a traceback the last lines say what happened, so the beginning is what gives way.
+    """
+    fit = _UNFIT_IN_LINES.sub(REPLACEMENT, value[-(max_length + 1) :])
+    return fit if len(fit) <= max_length else "…" + fit[1 - max_length :]
+
+
+def _shortened(value: str, max_length: int) -> str:
+    return value if len(value) <= max_length else value[: max_length - 1] + "…"
+
+
+def pretty_json(value: Any) -> str:
+    """Return a JSON value indented, each unfit character as the escape that stands for it.
+
+    Raises:
+        RecursionError: the value is nested too deeply to be written.
+    """
+    written = json.dumps(value, indent=2, ensure_ascii=False)
+    return _UNFIT_IN_LINES.sub(lambda match: f"\\u{ord(match[0]):04x}", written)

@@ -1,0 +1,154 @@
+"""The receiver: read, verify, parse, store, hand over, answer. `post()` is the whole way."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+from django.contrib.auth.decorators import login_not_required
+from django.db import DatabaseError, connections
+from django.db.transaction import non_atomic_requests
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.utils.decorators import method_decorator
+from django.views import View
+from django.views.decorators.csrf import csrf_exempt
+
+from . import signatures, tasks
+from .conf import webhook_settings
+from .envelope import SIGNATURE_HEADER, UNSIGNED, Envelope, hook_id_in, kept_headers
+from .exceptions import BodyTooLarge, MalformedRequest, NotStored, RequestRefused
+from .models import Delivery, Rejection
+
+logger = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 64 * 1024
+
+
+@method_decorator((csrf_exempt, login_not_required), name="dispatch")
+class ReceiveView(View):
+    """Answers Perfsee's deliveries: 204 once the exact bytes are committed, and not before."""
+
+    http_method_names = ("post",)
+
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Any:
+        """Return the view, outside the transaction of `ATOMIC_REQUESTS` on every database.
+
+        The row has to be committed before the answer, and a failing request must not take it
+        back.
+        """
+        view = super().as_view(**initkwargs)
+        for alias in connections:
+            view = non_atomic_requests(using=alias)(view)
+        return view
+
+    def post(self, request: HttpRequest) -> HttpResponseBase:
+        """Store a delivery of Perfsee and have it processed."""
+        headers = kept_headers(request.META)
+        body, verified_by = b"", ""
+        try:
+            body = _read_body(request, webhook_settings.max_body_bytes)
+            verified_by = _verify(body, headers)
+            envelope = Envelope.read(body, headers, verified_by)
+            envelope.require_project(webhook_settings.projects_for(envelope.hook_id))
+            delivery = _store(envelope)
+        except RequestRefused as refusal:
+            return _refused(refusal, headers, body, verified_by)
+        response = HttpResponse(status=204)
+        if delivery is not None:
+            tasks.schedule([delivery.pk], response=response)
+        return response
+
+    def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Say that only POST is answered."""
+        answer = _answer(405, "method_not_allowed", "Webhooks are sent with POST.")
+        answer["Allow"] = "POST"
+        return answer
+
+
+def _verify(body: bytes, headers: dict[str, str]) -> str:
+    """Return the label of the secret that signed the body, or `UNSIGNED` where that will do."""
+    signature = headers.get(SIGNATURE_HEADER)
+    if signature is None and webhook_settings.allow_unsigned:
+        return UNSIGNED
+    secrets = webhook_settings.secrets_for(hook_id_in(headers))
+    return signatures.verify(body, signature, secrets).label
+
+
+def _store(envelope: Envelope) -> Delivery | None:
+    try:
+        return Delivery.objects.record(envelope)
+    except DatabaseError as error:
+        logger.exception(
+            "Delivery %s is verified, but the database did not take it.",
+            envelope.delivery_id,
+            extra={"delivery_id": envelope.delivery_id},
+        )
+        raise NotStored("The delivery could not be stored.") from error
+
+
+def _refused(
+    refusal: RequestRefused, headers: dict[str, str], body: bytes, verified_by: str
+) -> HttpResponse:
+    """Answer a refused request, and keep it where a person will see it."""
+    if not isinstance(refusal, NotStored):
+        try:
+            Rejection.objects.keep(refusal, headers, body, verified_by)
+        except DatabaseError:
+            logger.exception("A refused request (%s) could not be kept.", refusal.code)
+    return _answer(refusal.status, refusal.code, str(refusal))
+
+
+def _answer(status: int, code: str, reason: str) -> JsonResponse:
+    return JsonResponse({"error": code, "reason": reason}, status=status)
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def _read_body(request: HttpRequest, limit: int) -> bytes:
+    """Return the bytes of the body, without the limits and the parsing of Django's `body`.
+
+    Raises:
+        BodyTooLarge: it has more than `limit` bytes.
+        MalformedRequest: it broke off, or something read it before this view could.
+    """
+    if _declared_length(request) > limit:
+        raise _too_large(limit)
+    try:
+        body = _read_at_most(limit + 1, _stream_of(request))
+    except OSError as error:
+        raise MalformedRequest("The body broke off before its end.") from error
+    if len(body) > limit:
+        raise _too_large(limit)
+    return body
+
+
+def _declared_length(request: HttpRequest) -> int:
+    declared = request.META.get("CONTENT_LENGTH") or "0"
+    return int(declared) if declared.isascii() and declared.isdigit() else 0
+
+
+def _stream_of(request: HttpRequest) -> _Readable:
+    """Return what the body is read from.
+
+    Django reads no body without a Content-Length under WSGI, but a proxy may send one in chunks:
+    a server that knows where it ends says so with `wsgi.input_terminated`.
+    """
+    environ = getattr(request, "environ", {})
+    if environ.get("wsgi.input_terminated") and not environ.get("CONTENT_LENGTH"):
+        return environ["wsgi.input"]  # type: ignore[no-any-return]  # PEP 3333
+    return request
+
+
+def _read_at_most(size: int, stream: _Readable) -> bytes:
+    chunks = []
+    while size and (chunk := stream.read(min(size, _CHUNK_BYTES))):
+        chunks.append(chunk)
+        size -= len(chunk)
+    return b"".join(chunks)
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The body has more than {limit} bytes.")
