@@ -1,0 +1,51 @@
+"""Runs the whole suite on each database, and says last which ones it ran on.
+
+`python -m tests [arguments of pytest]`
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+DATABASES = ("sqlite", "postgresql")
+MINIMUM_COVERAGE = 97
+
+
+def main(arguments: list[str]) -> int:
+    run("coverage", "erase")
+    exercised = []
+    for database in DATABASES:
+        command = ["-X", "dev", "-m", "coverage", "run", "-m", "pytest"]
+        lines, status = run_and_read(*command, "--database", database, *arguments)
+        if status != 0:
+            print(f"The suite failed on {database}.")
+            return status
+        exercised += re.findall(r"^The suite ran on (.*)\.$", lines, re.MULTILINE)
+    run("coverage", "combine", "--quiet")
+    fail_under = [] if arguments else [f"--fail-under={MINIMUM_COVERAGE}"]
+    status = run("coverage", "report", *fail_under)
+    print("\nDatabases exercised:", *exercised, sep="\n  ")
+    return status if len(exercised) == len(DATABASES) else 1
+
+
+def run(module: str, *arguments: str) -> int:
+    return subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode
+
+
+def run_and_read(*arguments: str) -> tuple[str, int]:
+    """Run Python, passing its output on while keeping it."""
+    read = []
+    with subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            read.append(line)
+    return "".join(read), process.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

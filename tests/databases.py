@@ -1,0 +1,76 @@
+"""A pytest plugin that chooses the database of a run, and starts a PostgreSQL if none is given.
+
+`--database sqlite` (the default) or `--database postgresql`: the server in `TEST_DATABASE_URL` if
+that is set, else a private one on a Unix socket, gone with the run. It acts before Django's
+settings are read; the workers of pytest-xdist inherit what the first process has chosen.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from .postgresql import PrivatePostgreSQL
+
+_CHOSEN = "TEST_DATABASE_CHOSEN"
+_started: list[PrivatePostgreSQL] = []
+_folders: list[Path] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database",
+        choices=["sqlite", "postgresql"],
+        default="sqlite",
+        help="the database to run on (default: %(default)s)",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    if os.environ.get(_CHOSEN):
+        return
+    os.environ[_CHOSEN] = chosen = early_config.known_args_namespace.database
+    run = secrets.token_hex(4)
+    if chosen == "sqlite":
+        _folders.append(Path(tempfile.mkdtemp(prefix="perfsee-sqlite-")))
+        os.environ["DATABASE_URL"] = f"sqlite:///{_folders[0] / 'site.sqlite3'}"
+        os.environ["TEST_DATABASE_NAME"] = str(_folders[0] / "test.sqlite3")
+        return
+    if "TEST_DATABASE_URL" in os.environ:
+        os.environ["DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]
+    else:
+        _started.append(PrivatePostgreSQL.start())
+        os.environ["DATABASE_URL"] = _started[0].url
+    os.environ["TEST_DATABASE_NAME"] = f"test_perfsee_{run}"
+
+
+def pytest_unconfigure() -> None:
+    for server in _started:
+        server.stop()
+    for folder in _folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.section("database")
+    terminalreporter.line(f"The suite ran on {exercised_database()}.")
+
+
+def exercised_database() -> str:
+    """Name the database and its version, as the server itself says them."""
+    if os.environ[_CHOSEN] == "sqlite":
+        import sqlite3
+
+        return f"SQLite {sqlite3.sqlite_version}"
+    import psycopg
+
+    where = "a private server" if _started else "the server in TEST_DATABASE_URL"
+    with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+        version = connection.info.parameter_status("server_version")
+    return f"PostgreSQL {version} ({where})"

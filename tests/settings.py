@@ -1,0 +1,14 @@
+"""The example site's settings on the database that `tests.databases` has chosen."""
+
+import os
+
+from example_project.settings import *  # noqa: F403
+from example_project.settings import DATABASES
+
+SECRET_KEY = "for tests alone"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+WHITENOISE_AUTOREFRESH = True
+PERFSEE_WEBHOOKS = {"SECRETS": ["It’s a secret 🔑"], "PERFSEE_URL": "https://perfsee.example"}
+LOGGING = {"version": 1, "disable_existing_loggers": False}
+
+DATABASES["default"]["TEST"] = {"NAME": os.environ["TEST_DATABASE_NAME"]}
