@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from django.contrib.auth.decorators import login_not_required
@@ -22,6 +23,7 @@ from .models import Delivery, Rejection
 logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 64 * 1024
+_MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 
 
 @method_decorator((csrf_exempt, login_not_required), name="dispatch")
@@ -114,14 +116,15 @@ def _read_body(request: HttpRequest, limit: int) -> bytes:
         BodyTooLarge: it has more than `limit` bytes.
         MalformedRequest: it broke off, or something read it before this view could.
     """
-    if _declared_length(request) > limit:
-        raise _too_large(limit)
+    stream = _stream_of(request)
     try:
-        body = _read_at_most(limit + 1, _stream_of(request))
+        is_too_large = _declared_length(request) > limit
+        body = b"" if is_too_large else b"".join(_chunks(stream, limit + 1))
+        if is_too_large or len(body) > limit:
+            _discard_rest(stream)
+            raise BodyTooLarge(f"The body has more than {limit} bytes.")
     except OSError as error:
         raise MalformedRequest("The body broke off before its end.") from error
-    if len(body) > limit:
-        raise _too_large(limit)
     return body
 
 
@@ -142,13 +145,13 @@ def _stream_of(request: HttpRequest) -> _Readable:
     return request
 
 
-def _read_at_most(size: int, stream: _Readable) -> bytes:
-    chunks = []
+def _chunks(stream: _Readable, size: int) -> Iterator[bytes]:
     while size and (chunk := stream.read(min(size, _CHUNK_BYTES))):
-        chunks.append(chunk)
         size -= len(chunk)
-    return b"".join(chunks)
+        yield chunk
 
 
-def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The body has more than {limit} bytes.")
+def _discard_rest(stream: _Readable) -> None:
+    """Read on, up to a limit: a connection closed on unread bytes takes the answer with it."""
+    for _chunk in _chunks(stream, _MAX_DISCARDED_BYTES):
+        pass

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock, create_autospec
+from urllib.parse import urlsplit
 
 import pytest
 from django.conf import LazySettings
+from django.db import connection
 from django.test import Client
 
 from perfsee_webhooks import signals
+from perfsee_webhooks.envelope import Envelope
 from perfsee_webhooks.models import Delivery
 from perfsee_webhooks.samples import sample_body
 from perfsee_webhooks.sending import perfsee_headers
 
-SECRET = "It’s a secret 🔑"
+from .sites import SECRET, migrate
+
 PATH = "/perfsee/webhook/"
 
 Connect = Callable[..., Mock]
@@ -94,9 +103,43 @@ def webhook_setting(settings: LazySettings) -> Callable[..., None]:
 @pytest.fixture
 def delivery(db: None, body: bytes) -> Delivery:
     """A stored delivery of a finished bundle that waits."""
-    from perfsee_webhooks.envelope import Envelope
-
     headers = perfsee_headers(body, SECRET)
     stored = Delivery.objects.record(Envelope.read(body, headers, "SECRETS[0]"))
     assert stored is not None
     return stored
+
+
+@pytest.fixture(scope="session")
+def migrated_database(
+    tmp_path_factory: pytest.TempPathFactory, django_db_setup: None
+) -> Iterator[str]:
+    """A migrated database of the kind that the run is on, to be copied."""
+    with _new_database(tmp_path_factory.mktemp("migrated")) as url:
+        migrate(url)
+        yield url
+
+
+@pytest.fixture
+def site_database_url(migrated_database: str, tmp_path: Path, db: None) -> Iterator[str]:
+    """A migrated, empty database for a site in a process of its own."""
+    with _new_database(tmp_path, template=migrated_database) as url:
+        yield url
+
+
+@contextmanager
+def _new_database(folder: Path, template: str | None = None) -> Iterator[str]:
+    if connection.vendor == "sqlite":
+        file = folder / "site.sqlite3"
+        if template:
+            shutil.copy(template.removeprefix("sqlite:///"), file)
+        yield f"sqlite:///{file}"
+        return
+    import psycopg
+    from psycopg.sql import SQL, Identifier
+
+    server, name = os.environ["DATABASE_URL"], Identifier(f"site_{secrets.token_hex(8)}")
+    source = Identifier(urlsplit(template).path.strip("/") if template else "template0")
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(name, source))
+        yield urlsplit(server)._replace(path=f"/{name._obj[0]}").geturl()
+        admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(name))

@@ -251,11 +251,6 @@ class Delivery(models.Model):
         """Whether a secret vouches for the body."""
         return self.verified_by != UNSIGNED
 
-    @property
-    def perfsee_path(self) -> str:
-        """The path on Perfsee's own site of what the delivery is about, empty if unknown."""
-        return self.event.page_path
-
     def renew_lease(self) -> None:
         """Keep the delivery for another `LEASE`.
 

@@ -1,0 +1,1 @@
+"""An app with a receiver that takes long, for a site that a test starts."""
