@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
-from django.db import router, transaction
+from django.db import connections, router, transaction
 from django.http import HttpResponseBase
 from django.utils.module_loading import import_string
 
@@ -29,11 +30,18 @@ def schedule(primary_keys: Sequence[int], *, response: HttpResponseBase) -> None
     else:
         database = router.db_for_write(Delivery)
         for primary_key in primary_keys:
-            transaction.on_commit(partial(_hand_over, primary_key), using=database, robust=True)
+            transaction.on_commit(partial(_hand_over_and_log, primary_key), using=database)
 
 
-def _hand_over(primary_key: int) -> None:
-    import_string(webhook_settings.processing)(primary_key)
+def _hand_over_and_log(primary_key: int) -> None:
+    try:
+        import_string(webhook_settings.processing)(primary_key)
+    except Exception:
+        logger.exception(
+            "The delivery with primary key %s could not be handed over; it waits.",
+            primary_key,
+            extra={"delivery_pk": primary_key},
+        )
 
 
 def _after(response: HttpResponseBase, work: Callable[[], None]) -> None:
@@ -46,11 +54,27 @@ def _after(response: HttpResponseBase, work: Callable[[], None]) -> None:
 
     def work_and_close() -> None:
         try:
-            work()
+            with _connection_left_as_found():
+                work()
         finally:
             close()
 
     response.close = work_and_close  # type: ignore[method-assign]  # of this one response
+
+
+@contextmanager
+def _connection_left_as_found() -> Iterator[None]:
+    """Close the database connection that the work opened, if the request had none.
+
+    Django's AsyncClient closes a response in a thread of its own, where nobody else would.
+    """
+    connection = connections[router.db_for_write(Delivery)]
+    was_open = connection.connection is not None
+    try:
+        yield
+    finally:
+        if not was_open:
+            connection.close()
 
 
 def _process_and_log(primary_keys: Sequence[int]) -> None:

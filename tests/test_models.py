@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.db import DatabaseError, IntegrityError, connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from perfsee_webhooks.envelope import Envelope
+from perfsee_webhooks.exceptions import DeliveryConflict, LeaseLost, WrongSignature
+from perfsee_webhooks.models import Delivery, ReceiverRun, Rejection, Replay
+from perfsee_webhooks.models.rejection import MAX_UNVERIFIED_BODY_BYTES
+from perfsee_webhooks.sending import perfsee_headers
+
+from .conftest import SECRET
+
+State = Delivery.State
+LATER = timedelta(hours=1)
+
+
+def envelope_of(body: bytes, delivery_id: str = "one") -> Envelope:
+    headers = perfsee_headers(body, SECRET, delivery_id=delivery_id)
+    return Envelope.read(body, headers, "SECRETS[0]")
+
+
+def claimed(delivery: Delivery) -> Delivery:
+    taken = Delivery.objects.claim(delivery.pk)
+    assert taken is not None
+    return taken
+
+
+def lose_lease(delivery: Delivery) -> None:
+    Delivery.objects.filter(pk=delivery.pk).update(lease_expires_at=timezone.now() - LATER)
+
+
+def test_migrations__are_complete(db):
+    call_command("makemigrations", "--check", "--dry-run", stdout=StringIO())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_record__is_one_statement(body, django_assert_num_queries):
+    with django_assert_num_queries(1) as captured:
+        delivery = Delivery.objects.record(envelope_of(body))
+    assert delivery is not None
+    assert delivery.state == State.RECEIVED
+    assert captured[0]["sql"].startswith("INSERT")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_record__counts_a_known_one_with_two_statements(body, django_assert_num_queries):
+    Delivery.objects.record(envelope_of(body))
+    with django_assert_num_queries(2):
+        assert Delivery.objects.record(envelope_of(body)) is None
+    assert Delivery.objects.get().repeats == 1
+
+
+def test_record__leaves_an_outer_transaction_usable(db, body):
+    Delivery.objects.record(envelope_of(body))
+    assert Delivery.objects.record(envelope_of(body)) is None
+    with pytest.raises(DeliveryConflict):
+        Delivery.objects.record(envelope_of(body + b" "))
+    assert Delivery.objects.get().repeats == 1
+
+
+def test_record__tells_another_broken_rule_from_a_known_id(db, body, monkeypatch):
+    monkeypatch.setattr(Delivery._meta.get_field("state"), "default", "nonsense")
+    with pytest.raises(IntegrityError):
+        Delivery.objects.record(envelope_of(body))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_record__makes_one_row_of_many_at_once(body):
+    start = threading.Barrier(8)
+
+    def record(_):
+        try:
+            start.wait()
+            return Delivery.objects.record(envelope_of(body)) is None
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = Counter(pool.map(record, range(8)))
+    assert answers == {True: 7, False: 1}
+    assert Delivery.objects.get().repeats == 7
+
+
+@pytest.mark.django_db(transaction=True)
+def test_claim__gives_a_delivery_to_one_of_many_at_once(delivery):
+    start = threading.Barrier(8)
+
+    def claim(_):
+        try:
+            start.wait()
+            return Delivery.objects.claim(delivery.pk) is not None
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = Counter(pool.map(claim, range(8)))
+    assert answers == {True: 1, False: 7}
+
+
+def test_claim__leases_and_counts_the_attempt(delivery, webhook_setting):
+    webhook_setting(LEASE=timedelta(minutes=7))
+    taken = claimed(delivery)
+    assert taken.state == State.PROCESSING
+    assert taken.attempts == 1
+    assert taken.lease_expires_at is not None
+    left = taken.lease_expires_at - timezone.now()
+    assert timedelta(minutes=6) < left <= timedelta(minutes=7)
+
+
+@pytest.mark.parametrize("state", [State.SUCCEEDED, State.DEAD, State.UNHANDLED])
+def test_claim__leaves_a_settled_one(delivery, state):
+    Delivery.objects.update(state=state)
+    assert Delivery.objects.claim(delivery.pk) is None
+
+
+def test_claim__waits_until_a_failed_one_is_due(delivery):
+    claimed(delivery).fail(next_attempt_at=timezone.now() + LATER)
+    assert Delivery.objects.claim(delivery.pk) is None
+    Delivery.objects.update(next_attempt_at=timezone.now())
+    assert claimed(delivery).attempts == 2
+
+
+def test_claim__takes_over_when_a_lease_has_run_out(delivery):
+    first = claimed(delivery)
+    assert Delivery.objects.claim(delivery.pk) is None
+    lose_lease(first)
+    second = claimed(delivery)
+    assert second.lease_token != first.lease_token
+    assert second.attempts == 2
+
+
+@pytest.mark.parametrize("verb", ["succeed", "go_unhandled", "die", "renew_lease"])
+def test_verbs__refuse_whose_lease_is_lost(delivery, verb):
+    first = claimed(delivery)
+    lose_lease(first)
+    claimed(delivery)
+    with pytest.raises(LeaseLost):
+        getattr(first, verb)()
+    assert Delivery.objects.get().state == State.PROCESSING
+
+
+@pytest.mark.parametrize("verb", ["succeed", "go_unhandled", "die", "renew_lease"])
+def test_verbs__refuse_a_second_time(delivery, verb):
+    first = claimed(delivery)
+    first.succeed()
+    with pytest.raises(LeaseLost):
+        getattr(first, verb)()
+    assert Delivery.objects.get().state == State.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("verb", "state"),
+    [("succeed", State.SUCCEEDED), ("go_unhandled", State.UNHANDLED), ("die", State.DEAD)],
+)
+def test_verbs__settle(delivery, verb, state):
+    taken = claimed(delivery)
+    getattr(taken, verb)()
+    stored = Delivery.objects.get()
+    assert stored.state == taken.state == state
+    assert stored.settled_at is not None
+    assert stored.lease_token is None
+    assert stored.next_attempt_at is None
+
+
+def test_fail__waits_for_the_next_attempt(delivery):
+    moment = timezone.now() + LATER
+    claimed(delivery).fail(next_attempt_at=moment)
+    stored = Delivery.objects.get()
+    assert (stored.state, stored.next_attempt_at) == (State.FAILED, moment)
+    assert stored.settled_at is None
+
+
+def test_renew_lease__moves_its_end(delivery, webhook_setting):
+    taken = claimed(delivery)
+    webhook_setting(LEASE=LATER)
+    before = taken.lease_expires_at
+    taken.renew_lease()
+    assert taken.lease_expires_at > before
+    assert Delivery.objects.get().lease_expires_at == taken.lease_expires_at
+
+
+def test_reopen__leaves_one_that_is_being_run(delivery, body):
+    other = Delivery.objects.record(envelope_of(body, "two"))
+    claimed(delivery)
+    replay = Replay.objects.create(requested_by="somebody")
+    assert Delivery.objects.all().reopen(replay) == 1
+    assert Delivery.objects.get(replay=replay) == other
+
+
+def test_reopen__takes_one_whose_lease_has_run_out(delivery):
+    first = claimed(delivery)
+    lose_lease(first)
+    assert Delivery.objects.all().reopen(Replay.objects.create(requested_by="somebody")) == 1
+    with pytest.raises(LeaseLost):
+        first.succeed()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"state": "nonsense"},
+        {"state": "processing"},
+        {"state": "received", "lease_token": uuid.uuid4()},
+    ],
+)
+def test_constraints__hold_in_the_database(delivery, changes):
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Delivery.objects.filter(pk=delivery.pk).update(**changes)
+
+
+def test_without_body__loads_no_bytes(delivery):
+    with CaptureQueriesContext(connection) as captured:
+        list(Delivery.objects.without_body())
+    assert '"body"' not in captured[0]["sql"]
+    assert '"headers"' not in captured[0]["sql"]
+
+
+def test_str__names_each_row(delivery):
+    run = ReceiverRun(receiver="app.receiver", number=2, outcome="failed")
+    replay = Replay(pk=3, requested_by="somebody")
+    rejection = Rejection(reason="conflict", received_at=delivery.received_at)
+    assert str(delivery) == f"bundle:finished {delivery.delivery_id}"
+    assert str(run) == "app.receiver #2 failed"
+    assert str(replay) == "replay 3 by somebody"
+    assert str(rejection).startswith("Same id, other body at ")
+
+
+class NoMessage(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (ValueError("a\x00b\ud83d"), "ValueError: a\ufffdb\ufffd"),
+        (ValueError("x" * 1000), "ValueError: " + "x" * 487 + "…"),
+        (NoMessage(), "NoMessage: <its message raised RuntimeError>"),
+    ],
+    ids=["unfit", "long", "no-message"],
+)
+def test_describe__makes_any_exception_storable(delivery, error, shown):
+    run = ReceiverRun(
+        delivery=delivery, receiver="r", number=1, trigger="first", started_at=timezone.now()
+    )
+    run.fail(error)
+    stored = ReceiverRun.objects.get()
+    assert stored.exception == shown
+    assert stored.outcome == "failed"
+
+
+def keep(body: bytes = b"x", verified_by: str = "") -> Rejection:
+    return Rejection.objects.keep(WrongSignature("No."), {}, body, verified_by)
+
+
+def test_keep__cuts_the_body_of_a_stranger(db):
+    large = b"x" * (MAX_UNVERIFIED_BODY_BYTES + 1)
+    assert len(keep(large).body) == MAX_UNVERIFIED_BODY_BYTES
+    assert len(keep(large, "unsigned").body) == MAX_UNVERIFIED_BODY_BYTES
+    assert len(keep(large, "SECRETS[0]").body) == len(large)
+    assert {rejection.body_size for rejection in Rejection.objects.all()} == {len(large)}
+
+
+def test_keep__keeps_no_more_of_strangers_than_the_setting_says(db, webhook_setting):
+    webhook_setting(KEEP_REJECTIONS=10)
+    signed = keep(verified_by="SECRETS[0]")
+    for _ in range(150):
+        newest = keep()
+    unverified = Rejection.objects.unverified()
+    assert unverified.count() < 10 + 50
+    assert newest in unverified
+    assert signed in Rejection.objects.all()
+
+
+def test_keep__raises_where_the_database_does_not_take_it(db):
+    def refuse(*args):
+        raise DatabaseError
+
+    with connection.execute_wrapper(refuse), pytest.raises(DatabaseError):
+        keep()

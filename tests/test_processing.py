@@ -1,0 +1,316 @@
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Group, Permission
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from perfsee_webhooks import processing, replay, signals
+from perfsee_webhooks.models import Delivery, ReceiverRun, Replay
+from perfsee_webhooks.processing import MAX_BACKOFF, process
+
+State = Delivery.State
+Outcome = ReceiverRun.Outcome
+
+
+def outcomes() -> list[tuple[str, str]]:
+    return list(ReceiverRun.objects.order_by("pk").values_list("receiver", "outcome"))
+
+
+def make_due() -> None:
+    Delivery.objects.filter(state=State.FAILED).update(next_attempt_at=timezone.now())
+
+
+def test_process__calls_a_receiver_as_documented(delivery, connect):
+    receiver = connect(signals.bundle_finished)
+    process(delivery.pk)
+    call = receiver.call_args.kwargs
+    assert call["sender"] is Delivery
+    assert call["delivery"] == delivery
+    assert call["event"].artifact.score == 57
+    assert call["signal"] is signals.bundle_finished
+
+
+def test_process__records_what_each_receiver_did(delivery, connect):
+    connect(name="good")
+    connect(name="bad", side_effect=ValueError("no score"))
+    connect(name="better")
+    left = process(delivery.pk)
+    assert left.state == State.FAILED
+    assert outcomes() == [
+        ("tests.good", Outcome.SUCCEEDED),
+        ("tests.bad", Outcome.FAILED),
+        ("tests.better", Outcome.SUCCEEDED),
+    ]
+    failed = ReceiverRun.objects.get(outcome=Outcome.FAILED)
+    assert failed.exception == "ValueError: no score"
+    assert "Traceback (most recent call last)" in failed.traceback
+    assert failed.trigger == ReceiverRun.Trigger.FIRST
+    assert failed.duration >= timedelta(0)
+    assert failed.duration_ms >= 0
+
+
+def test_process__settles_a_delivery_that_no_receiver_is_for(delivery, no_receivers):
+    assert process(delivery.pk).state == State.UNHANDLED
+
+
+def test_process__settles_a_delivery_whose_receivers_all_succeeded(delivery, connect):
+    connect()
+    assert process(delivery.pk).state == State.SUCCEEDED
+    assert Delivery.objects.get().settled_at is not None
+
+
+def test_process__runs_only_what_has_not_succeeded(delivery, connect):
+    good, bad = connect(name="good"), connect(name="bad", side_effect=[ValueError, None])
+    process(delivery.pk)
+    make_due()
+    assert process(delivery.pk).state == State.SUCCEEDED
+    assert (good.call_count, bad.call_count) == (1, 2)
+    second = ReceiverRun.objects.get(receiver="tests.bad", number=2)
+    assert second.trigger == ReceiverRun.Trigger.RETRY
+
+
+def test_process__does_nothing_with_a_settled_delivery(delivery, connect):
+    receiver = connect()
+    process(delivery.pk)
+    assert process(delivery.pk) is None
+    assert receiver.call_count == 1
+
+
+def test_process__does_nothing_without_a_delivery(db):
+    assert process(1) is None
+
+
+def test_process__gives_up_after_the_last_attempt(delivery, connect, webhook_setting):
+    webhook_setting(MAX_ATTEMPTS=3)
+    bad = connect(side_effect=ValueError)
+    states = []
+    for _ in range(3):
+        make_due()
+        states.append(process(delivery.pk).state)
+    assert states == [State.FAILED, State.FAILED, State.DEAD]
+    assert process(delivery.pk) is None
+    assert bad.call_count == 3
+
+
+@pytest.mark.parametrize(
+    "error", [SystemExit(1), asyncio.CancelledError(), RecursionError(), MemoryError()], ids=repr
+)
+def test_process__takes_an_exit_for_a_failure(delivery, connect, error):
+    connect(name="leaver", side_effect=error)
+    other = connect(name="other")
+    assert process(delivery.pk).state == State.FAILED
+    assert other.call_count == 1
+
+
+def test_process__lets_an_interrupt_through_and_keeps_the_lease(delivery, connect):
+    connect(side_effect=KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        process(delivery.pk)
+    assert Delivery.objects.get().state == State.PROCESSING
+    assert not ReceiverRun.objects.exists()
+
+
+def test_process__runs_async_receivers(delivery, no_receivers):
+    called = []
+
+    async def receiver(sender, delivery, event, **kwargs):
+        await asyncio.sleep(0)
+        await Group.objects.acreate(name=event.type)
+        called.append(delivery)
+
+    signals.delivery_received.connect(receiver)
+    assert process(delivery.pk).state == State.SUCCEEDED
+    assert called == [delivery]
+    assert Group.objects.get().name == "bundle:finished"
+
+
+def test_process__rolls_back_what_an_async_receiver_wrote(delivery, no_receivers):
+    async def receiver(sender, delivery, event, **kwargs):
+        await Group.objects.acreate(name="half")
+        raise ValueError
+
+    signals.delivery_received.connect(receiver)
+    assert process(delivery.pk).state == State.FAILED
+    assert not Group.objects.exists()
+
+
+def test_process__rolls_back_what_a_failing_receiver_wrote(delivery, connect):
+    def write_and_fail(**kwargs):
+        Group.objects.create(name="half")
+        raise ValueError
+
+    connect(name="bad", side_effect=write_and_fail)
+    connect(name="good", side_effect=lambda **kwargs: Group.objects.create(name="whole"))
+    process(delivery.pk)
+    assert [group.name for group in Group.objects.all()] == ["whole"]
+
+
+def test_process__survives_a_receiver_that_breaks_its_transaction(delivery, connect):
+    def break_transaction(**kwargs):
+        try:
+            Delivery.objects.filter(pk=delivery.pk).update(state="nonsense")
+        except IntegrityError:
+            pass
+
+    connect(name="breaker", side_effect=break_transaction)
+    good = connect(name="good")
+    assert process(delivery.pk).state == State.FAILED
+    assert dict(outcomes())["tests.breaker"] == Outcome.FAILED
+    assert good.call_count == 1
+
+
+def test_process__takes_a_rollback_without_exception_for_a_failure(delivery, connect):
+    connect(side_effect=lambda **kwargs: transaction.set_rollback(True))
+    assert process(delivery.pk).state == State.FAILED
+    assert "ReceiverRolledBack" in ReceiverRun.objects.get().exception
+
+
+@pytest.mark.django_db(transaction=True)
+def test_process__notes_an_error_after_the_commit_without_running_again(delivery, connect):
+    def fail_after_commit():
+        raise ValueError("the mail was not sent")
+
+    def write(**kwargs):
+        Group.objects.create(name="whole")
+        transaction.on_commit(fail_after_commit)
+
+    connect(side_effect=write)
+    assert process(delivery.pk).state == State.SUCCEEDED
+    run = ReceiverRun.objects.get()
+    assert run.outcome == Outcome.SUCCEEDED
+    assert run.exception == "ValueError: the mail was not sent"
+    assert Group.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_process__runs_callbacks_only_after_the_receiver_was_committed(delivery, connect):
+    seen = []
+
+    def write(**kwargs):
+        transaction.on_commit(lambda: seen.append(connection.in_atomic_block))
+
+    connect(side_effect=write)
+    process(delivery.pk)
+    assert seen == [False]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_process__takes_a_commit_that_fails_for_a_failure(delivery, connect):
+    def break_a_deferred_rule(**kwargs):
+        Group.objects.create(name="half")
+        Permission.objects.create(name="x", codename="x", content_type_id=2**31 - 1)
+
+    connect(side_effect=break_a_deferred_rule)
+    assert process(delivery.pk).state == State.FAILED
+    assert ReceiverRun.objects.get().exception.startswith("IntegrityError")
+    assert not Group.objects.exists()
+
+
+def test_process__gives_each_receiver_things_of_its_own(delivery, connect):
+    def spoil(delivery, event, **kwargs):
+        delivery.pk = delivery.delivery_id = None
+        event.raw.clear()
+
+    connect(name="spoiler", side_effect=spoil)
+    good = connect(name="good")
+    process(delivery.pk)
+    assert good.call_args.kwargs["delivery"] == delivery
+    assert good.call_args.kwargs["event"].artifact.score == 57
+
+
+def test_process__rolls_back_a_receiver_whose_lease_was_taken_over(delivery, connect):
+    def be_overtaken(**kwargs):
+        Group.objects.create(name="twice")
+        Delivery.objects.update(lease_token="00000000-0000-4000-8000-000000000000")
+
+    overtaken = connect(name="overtaken", side_effect=be_overtaken)
+    later = connect(name="later")
+    with transaction.atomic():
+        process(delivery.pk)
+    assert overtaken.call_count == 1
+    assert later.call_count == 0
+    assert not Group.objects.exists()
+    assert not ReceiverRun.objects.exists()
+
+
+def test_process__records_no_failure_when_the_lease_was_taken_over(delivery, connect):
+    def be_overtaken_and_fail(**kwargs):
+        raise ValueError
+
+    def take_over(self):
+        raise processing.LeaseLost
+
+    connect(side_effect=be_overtaken_and_fail)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Delivery, "renew_lease", take_over)
+        process(delivery.pk)
+    assert not ReceiverRun.objects.exists()
+
+
+def test_process__runs_all_receivers_in_a_replay_of_all(delivery, connect):
+    good, bad = connect(name="good"), connect(name="bad", side_effect=[ValueError, None])
+    process(delivery.pk)
+    replay.start(Delivery.objects.all(), requested_by="somebody", receivers=Replay.Receivers.ALL)
+    assert process(delivery.pk).state == State.SUCCEEDED
+    assert (good.call_count, bad.call_count) == (2, 2)
+    assert (
+        list(
+            ReceiverRun.objects.exclude(replay=None).values_list(
+                "trigger", "requested_by", "number"
+            )
+        )
+        == [("replay", "somebody", 2)] * 2
+    )
+
+
+def test_process__does_not_repeat_in_a_retry_what_succeeded_in_the_replay(delivery, connect):
+    good = connect(name="good")
+    bad = connect(name="bad", side_effect=[ValueError, ValueError, None])
+    process(delivery.pk)
+    replay.start(Delivery.objects.all(), requested_by="somebody", receivers=Replay.Receivers.ALL)
+    process(delivery.pk)
+    make_due()
+    assert process(delivery.pk).state == State.SUCCEEDED
+    assert (good.call_count, bad.call_count) == (2, 3)
+
+
+def test_process__runs_what_failed_in_a_replay_of_the_failed(delivery, connect, webhook_setting):
+    webhook_setting(MAX_ATTEMPTS=1)
+    good, bad = connect(name="good"), connect(name="bad", side_effect=[ValueError, None])
+    assert process(delivery.pk).state == State.DEAD
+    replay.start(Delivery.objects.all(), requested_by="somebody")
+    assert process(delivery.pk).state == State.SUCCEEDED
+    assert (good.call_count, bad.call_count) == (1, 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_process__executes_no_more_statements_than_these(
+    delivery, connect, django_assert_num_queries
+):
+    connect()
+    with django_assert_num_queries(7) as captured:
+        process(delivery.pk)
+    assert [query["sql"].split()[0] for query in captured] == [
+        "UPDATE",  # the claim
+        "SELECT",  # the delivery with its body
+        "BEGIN",
+        "UPDATE",  # the lease, which is the fence
+        "INSERT",  # the run
+        "COMMIT",
+        "UPDATE",  # the settled state
+    ]
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 5, 30, 1000, sys.maxsize])
+def test_backoff__is_drawn_below_a_longest_wait_that_doubles(attempts, webhook_setting):
+    base = timedelta(seconds=10)
+    webhook_setting(BACKOFF=base)
+    waits = [processing._backoff(attempts) for _ in range(300)]
+    longest = min(base * 2 ** min(attempts - 1, 30), MAX_BACKOFF)
+    assert timedelta(0) <= min(waits) < longest / 4
+    assert longest * 3 / 4 < max(waits) <= longest
