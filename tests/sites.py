@@ -49,6 +49,7 @@ class Site:
 
     origin: str = ""
     environment: dict[str, str]
+    folder: Path = ROOT
     printed: list[str] = field(default_factory=list)
 
     @property
@@ -67,14 +68,14 @@ class Site:
             [sys.executable, "manage.py", *arguments],
             check=True,
             capture_output=True,
-            cwd=ROOT,
+            cwd=self.folder,
             env=self.environment,
             text=True,
         ).stdout
 
     def query(self, expression: str) -> str:
         """Evaluate an expression over the models in the site's own database."""
-        return self.manage("shell", "-v0", "-c", f"{_MODELS}\nprint(({expression}))").strip()
+        return self.manage("shell", "-v0", "-c", f"{_IMPORTS}print(({expression}))").strip()
 
     def wait_until_settled(self) -> None:
         """Wait until no delivery waits or is processed any more."""
@@ -85,16 +86,21 @@ class Site:
 
 
 _UNSETTLED = "Delivery.objects.filter(state__in=['received', 'processing'])"
-_MODELS = "from perfsee_webhooks.models import *; from example_project.board.models import *"
+_IMPORTS = """
+from django.apps import apps
+globals().update((model.__name__, model) for model in apps.get_models())
+"""
 
 
 @contextmanager
-def running_site(server: tuple[str, ...], database_url: str, **environment: str) -> Iterator[Site]:
+def running_site(
+    server: tuple[str, ...], database_url: str, folder: Path = ROOT, **environment: str
+) -> Iterator[Site]:
     """Start the server on a migrated database and a port that the system picks, and stop it."""
-    site = Site(environment=_environment(database_url, environment))
+    site = Site(environment=_environment(database_url, environment), folder=folder)
     process = subprocess.Popen(
         [sys.executable, "-m", server[0], *server[1:]],
-        cwd=ROOT,
+        cwd=folder,
         env=site.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

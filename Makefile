@@ -1,0 +1,48 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format tox lock
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+demo: $(INSTALLED) ## Start the example site, send it deliveries, show what became of them
+	$(BIN)/python -m example_project.demo $(ARGS)
+
+test: $(INSTALLED) ## Run the whole suite on SQLite and on PostgreSQL
+	$(BIN)/python -m tests $(ARGS)
+
+lint: $(INSTALLED) ## Check style, types and migrations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python manage.py makemigrations --check --dry-run
+
+format: $(INSTALLED) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+tox: $(INSTALLED) ## Run the suite on each supported Python and Django
+	$(BIN)/tox run $(ARGS)
+
+# The locks are universal: one file serves each Python that its Django supports, by markers.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --all-extras
+
+lock: $(INSTALLED) ## Write the locked requirements anew
+	$(COMPILE) --group dev -o requirements/dev.txt pyproject.toml
+	$(COMPILE) --group test -o requirements/django5.2.txt pyproject.toml requirements/django5.2.in
+	$(COMPILE) --group test -o requirements/django6.0.txt --python-version 3.12 \
+		pyproject.toml requirements/django6.0.in
+	$(COMPILE) --group test -o requirements/django6.1.txt --python-version 3.12 \
+		pyproject.toml requirements/django6.1.in
+
+$(INSTALLED): requirements/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed.")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<0.14'
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements/dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@

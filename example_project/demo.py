@@ -1,0 +1,237 @@
+"""Start the example site on a real server, send it deliveries, and tell what became of them.
+
+`python -m example_project.demo [--once]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import django
+
+FOLDER: Final = Path(".demo")
+SECRET: Final = "a secret for the demo 🔑"  # noqa: S105  # nobody else's
+ADMIN: Final = "admin"
+FAVOURITE_PORT: Final = 8000
+PATIENCE_SECONDS: Final = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A request to send, and how it should end."""
+
+    title: str
+    body: bytes
+    delivery_id: str
+    secret: str = SECRET
+    status: int
+    ending: str
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the demo; return 0 if every request ended as it should."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--once", action="store_true", help="stop the site when all is told")
+    options = parser.parse_args(arguments)
+
+    port = _free_port()
+    password = secrets.token_urlsafe(12)
+    _prepare(password)
+    with _running_site(port) as origin:
+        as_expected = _play(_scenes(), f"{origin}/perfsee/webhook/")
+        if not options.once:
+            _leave_running(origin, password)
+    return 0 if as_expected else 1
+
+
+def _prepare(password: str) -> None:
+    """Set up the environment, an empty database unless one is given, and the admin user."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir()
+    os.environ.setdefault("DATABASE_URL", f"sqlite:///{FOLDER.resolve() / 'db.sqlite3'}")
+    os.environ["DJANGO_SETTINGS_MODULE"] = "example_project.settings"
+    os.environ["DJANGO_SECRET_KEY"] = secrets.token_urlsafe(50)
+    os.environ["PERFSEE_SECRETS"] = SECRET
+    django.setup()
+
+    from django.contrib.auth import get_user_model
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    user, _ = get_user_model().objects.get_or_create(username=ADMIN)
+    user.is_staff = user.is_superuser = True
+    user.set_password(password)
+    user.save()
+
+
+def _free_port() -> int:
+    """Return the port that one expects a Django site on, or any other one if it is taken."""
+    for port in (FAVOURITE_PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            number: int = probe.getsockname()[1]
+            return number
+    raise SystemExit("There is no free port on 127.0.0.1.")
+
+
+@contextmanager
+def _running_site(port: int) -> Iterator[str]:
+    log = FOLDER / "server.log"
+    command = [sys.executable, "-m", "gunicorn", "--worker-class=gthread", "--threads=8"]
+    command += ["--no-control-socket", f"--bind=127.0.0.1:{port}", "example_project.wsgi"]
+    with log.open("wb") as written:
+        process = subprocess.Popen(command, stdout=written, stderr=written)  # noqa: S603  # our own
+    try:
+        _wait_until_it_listens(process, port, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_SECONDS)
+
+
+def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"The server did not start:\n{log.read_text()}") from None
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _scenes() -> list[Scene]:
+    from perfsee_webhooks import events
+    from perfsee_webhooks.samples import sample_body
+
+    bundle = sample_body(events.BUNDLE_FINISHED)
+    first = secrets.token_hex(8)
+    good = {
+        "bundle finished": (events.BUNDLE_FINISHED, first, "succeeded"),
+        "lab snapshot completed": (events.LAB_SNAPSHOT_COMPLETED, None, "succeeded"),
+        "lab report completed": (events.LAB_SNAPSHOT_REPORT_COMPLETED, None, "succeeded"),
+        "source finished (no receiver)": (events.SOURCE_FINISHED, None, "unhandled"),
+    }
+    return [
+        *(
+            Scene(
+                title=title,
+                body=sample_body(event),
+                delivery_id=delivery_id or secrets.token_hex(8),
+                status=204,
+                ending=ending,
+            )
+            for title, (event, delivery_id, ending) in good.items()
+        ),
+        Scene(
+            title="the first one again",
+            body=bundle,
+            delivery_id=first,
+            status=204,
+            ending="succeeded once, came 2 times",
+        ),
+        Scene(
+            title="its id, another body",
+            body=bundle.replace(b'"score":57', b'"score":99'),
+            delivery_id=first,
+            status=409,
+            ending="refused: conflict",
+        ),
+        Scene(
+            title="forged, with a wrong secret",
+            body=bundle,
+            delivery_id=secrets.token_hex(8),
+            secret="guessed",  # noqa: S106  # that is the point
+            status=400,
+            ending="refused: wrong_signature",
+        ),
+        Scene(
+            title="an impossible score",
+            body=bundle.replace(b'"score":57', b'"score":5700'),
+            delivery_id=secrets.token_hex(8),
+            status=204,
+            ending="failed: ImpossibleScore: 5700 is not between 0 and 100",
+        ),
+    ]
+
+
+def _play(scenes: list[Scene], url: str) -> bool:
+    """Send each scene and print what became of it; return whether all is as it should be."""
+    from perfsee_webhooks import sending
+
+    print(f"Sending {len(scenes)} requests to {url}\n")
+    print(f"{'sent':<30} {'answer':>6} {'time':>9}  what became of it")
+    print("-" * 100)
+    right = 0
+    for scene in scenes:
+        headers = sending.perfsee_headers(scene.body, scene.secret, delivery_id=scene.delivery_id)
+        answer = sending.post(url, scene.body, headers)
+        ending = _ending(scene)
+        is_right = (answer.status, ending) == (scene.status, scene.ending)
+        right += is_right
+        milliseconds = answer.duration.total_seconds() * 1000
+        unexpected = "" if is_right else f"   UNEXPECTED, not {scene.status} and {scene.ending!r}"
+        print(f"{scene.title:<30} {answer.status:>6} {milliseconds:6.1f} ms  {ending}{unexpected}")
+    print("-" * 100)
+    print(f"{right} of {len(scenes)} ended as they should.")
+    return right == len(scenes)
+
+
+def _ending(scene: Scene) -> str:
+    """Wait until nothing is left to do for a scene, and say what the database tells of it."""
+    from perfsee_webhooks.models import Delivery, ReceiverRun, Rejection
+
+    refused = Rejection.objects.filter(delivery_id=scene.delivery_id).first()
+    if scene.status != 204:
+        return f"refused: {refused.reason}" if refused else "nothing was kept"
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    unsettled = (Delivery.State.RECEIVED, Delivery.State.PROCESSING)
+    while True:
+        delivery = Delivery.objects.filter(delivery_id=scene.delivery_id).first()
+        if delivery is not None and delivery.state not in unsettled:
+            break
+        if time.monotonic() > deadline:
+            return "nothing became of it"
+        time.sleep(0.02)
+    if delivery.repeats:
+        return f"{delivery.state} once, came {delivery.repeats + 1} times"
+    failed = delivery.runs.filter(outcome=ReceiverRun.Outcome.FAILED).first()
+    return f"{delivery.state}: {failed.exception}" if failed else delivery.state
+
+
+def _leave_running(origin: str, password: str) -> None:
+    print(
+        f"\nThe site is running until Ctrl-C:\n"
+        f"  the board           {origin}/\n"
+        f"  the deliveries      {origin}/admin/perfsee_webhooks/delivery/\n"
+        f"  what was refused    {origin}/admin/perfsee_webhooks/rejection/\n"
+        f"  log in as           {ADMIN}, with the password {password}",
+        flush=True,
+    )
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        print("\nStopped.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+
+def test_demo__ends_well_and_by_itself(site_database_url, tmp_path):
+    demo = subprocess.run(
+        [sys.executable, "-m", "example_project.demo", "--once"],
+        capture_output=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "DATABASE_URL": site_database_url},
+        text=True,
+    )
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    assert "8 of 8 ended as they should." in demo.stdout
+    assert demo.stderr == ""
