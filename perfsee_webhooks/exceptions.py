@@ -1,11 +1,12 @@
-"""Every reason for which a request is not stored as a delivery, each with the status it answers.
+"""Why a request is not stored as a delivery, and what a receiver can raise.
 
-The message of each exception is one sentence for the sender: what was wrong and what to do.
+The message of each refusal is one sentence for the sender: what was wrong and what to do.
 It never repeats what the request contained, and never shows a secret or a digest.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import ClassVar
 
 
@@ -68,6 +69,21 @@ class NotStored(RequestRefused):
 
     status = 503
     code = "not_stored"
+
+
+class RetryLater(Exception):
+    """Raised by a receiver that wants to be run again no sooner than after `delay`.
+
+    The run counts as a failed attempt like any other.
+    """
+
+    def __init__(self, delay: timedelta, reason: str = "") -> None:
+        super().__init__(reason or f"again in {delay}")
+        self.delay = delay
+
+
+class GiveUp(Exception):
+    """Raised by a receiver that is not to be run again for this delivery, but by a replay."""
 
 
 class LeaseLost(Exception):

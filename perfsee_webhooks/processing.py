@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import Counter
 from copy import copy
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -16,9 +14,11 @@ from django.db import router, transaction
 from django.utils import timezone
 
 from .conf import webhook_settings
-from .exceptions import LeaseLost
-from .models import Delivery, ReceiverRun, Replay
-from .signals import ConnectedReceiver, receivers_of
+from .exceptions import LeaseLost, RetryLater
+from .history import History
+from .leases import lease_keeper
+from .models import Delivery, ReceiverRun
+from .signals import ConnectedReceiver, delivery_failed, receivers_of
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,8 @@ def process(primary_key: int) -> Delivery | None:
     if delivery is None:
         return None
     try:
-        _run_and_settle(delivery)
+        with lease_keeper.keeping(delivery):
+            _run_and_settle(delivery)
     except LeaseLost:
         logger.warning(
             "Delivery %s was taken over by another process before it was settled.",
@@ -60,72 +61,60 @@ def process(primary_key: int) -> Delivery | None:
 
 def _run_and_settle(delivery: Delivery) -> None:
     receivers = receivers_of(delivery.event_type, sender=Delivery)
-    history = _History.of(delivery)
-    pending = [receiver for receiver in receivers if history.is_pending(receiver)]
-    outcomes = [_run(receiver, delivery, history) for receiver in pending]
+    history = History.of(delivery)
+    if delivery.lost_attempt is not None:
+        _record_lost(delivery, receivers, history)
+    if delivery.attempts > webhook_settings.max_attempts:
+        _die(delivery, history.failed(receivers))
+        return
+    wait = timedelta(0)
+    for receiver in history.pending(receivers):
+        wait = max(wait, _run(receiver, delivery, history))
+    _settle(delivery, receivers, history, wait)
+
+
+def _settle(
+    delivery: Delivery, receivers: list[ConnectedReceiver], history: History, wait: timedelta
+) -> None:
+    failed = history.failed(receivers)
     if not receivers:
         delivery.go_unhandled()
-    elif ReceiverRun.Outcome.FAILED not in outcomes:
+    elif not failed:
         delivery.succeed()
-    elif delivery.attempts >= webhook_settings.max_attempts:
-        delivery.die()
+    elif not history.pending(receivers) or delivery.attempts >= webhook_settings.max_attempts:
+        _die(delivery, failed)
     else:
-        delivery.fail(next_attempt_at=timezone.now() + _backoff(delivery.attempts))
+        delivery.fail(next_attempt_at=timezone.now() + wait)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _History:
-    """What earlier runs of a delivery say about the one to come."""
-
-    trigger: ReceiverRun.Trigger
-    runs: Counter[str]
-    done: frozenset[str]
-
-    @classmethod
-    def of(cls, delivery: Delivery) -> _History:
-        is_first = delivery.attempts == 1 and delivery.replay is None
-        earlier = () if is_first else _earlier_runs(delivery)
-        return cls(
-            trigger=_trigger(delivery),
-            runs=Counter(receiver for receiver, _outcome, _replay in earlier),
-            done=frozenset(
-                receiver
-                for receiver, outcome, replay in earlier
-                if outcome == ReceiverRun.Outcome.SUCCEEDED and _counts(delivery.replay, replay)
-            ),
-        )
-
-    def is_pending(self, receiver: ConnectedReceiver) -> bool:
-        return receiver.label not in self.done
+def _die(delivery: Delivery, failed: list[ReceiverRun]) -> None:
+    """Settle as dead, and tell the receivers of `delivery_failed`."""
+    delivery.die()
+    told = delivery_failed.send_robust(sender=Delivery, delivery=delivery, runs=failed)
+    for receiver, answer in told:
+        if isinstance(answer, Exception):
+            logger.error(
+                "Receiver %r of delivery_failed failed on delivery %s.",
+                receiver,
+                delivery.delivery_id,
+                exc_info=answer,
+                extra={"delivery_id": delivery.delivery_id},
+            )
 
 
-def _earlier_runs(delivery: Delivery) -> list[tuple[str, str, int | None]]:
-    runs = ReceiverRun.objects.using(router.db_for_write(ReceiverRun)).filter(delivery=delivery)
-    return list(runs.values_list("receiver", "outcome", "replay"))
+def _record_lost(delivery: Delivery, receivers: list[ConnectedReceiver], history: History) -> None:
+    """Record the run that a process did not live to record, as the one that had its turn."""
+    unfinished = history.unfinished(receivers, attempt=delivery.attempts - 1)
+    if unfinished:
+        run = history.next_run(unfinished[0].label)
+        run.attempt -= 1
+        run.lose()
+        history.add(run)
 
 
-def _counts(replay: Replay | None, replay_of_run: int | None) -> bool:
-    """Say whether a success counts: to a replay of all receivers, only its own do."""
-    runs_all = replay is not None and replay.receivers == Replay.Receivers.ALL
-    return not runs_all or (replay is not None and replay.pk == replay_of_run)
-
-
-def _trigger(delivery: Delivery) -> ReceiverRun.Trigger:
-    if delivery.attempts > 1:
-        return ReceiverRun.Trigger.RETRY
-    return ReceiverRun.Trigger.FIRST if delivery.replay is None else ReceiverRun.Trigger.REPLAY
-
-
-def _run(receiver: ConnectedReceiver, delivery: Delivery, history: _History) -> str:
-    run = ReceiverRun(
-        delivery=delivery,
-        receiver=receiver.label,
-        number=history.runs[receiver.label] + 1,
-        trigger=history.trigger,
-        started_at=timezone.now(),
-        replay=delivery.replay,
-        requested_by=delivery.replay.requested_by if delivery.replay else "",
-    )
+def _run(receiver: ConnectedReceiver, delivery: Delivery, history: History) -> timedelta:
+    """Run a receiver and record the run; return how long to wait before it is run again."""
+    run = history.next_run(receiver.label)
     database = router.db_for_write(ReceiverRun)
     is_committed = False
 
@@ -152,7 +141,10 @@ def _run(receiver: ConnectedReceiver, delivery: Delivery, history: _History) -> 
             with transaction.atomic(using=database):
                 delivery.renew_lease()
                 run.fail(error)
-    return run.outcome
+            history.add(run)
+            return _wait_after(error, delivery.attempts)
+    history.add(run)
+    return timedelta(0)
 
 
 def _call(receiver: ConnectedReceiver, delivery: Delivery) -> None:
@@ -173,6 +165,10 @@ def _log_failure(run: ReceiverRun, error: BaseException) -> None:
         exc_info=error,
         extra={"delivery_id": run.delivery.delivery_id, "receiver": run.receiver},
     )
+
+
+def _wait_after(error: BaseException, attempts: int) -> timedelta:
+    return error.delay if isinstance(error, RetryLater) else _backoff(attempts)
 
 
 def _backoff(attempts: int) -> timedelta:

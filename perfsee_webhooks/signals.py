@@ -70,6 +70,12 @@ lab_snapshot_report_completed: Final = EventSignal(events.LAB_SNAPSHOT_REPORT_CO
 # Sent when the source analysis of a lab report is finished: `event.snapshot_report`.
 source_finished: Final = EventSignal(events.SOURCE_FINISHED)
 
+# Sent when a delivery is dead: a receiver has given up, or failed at the last attempt. Its
+# receivers are called `receiver(sender, delivery, runs, **kwargs)`, where `runs` are the failed
+# runs of the last attempt, as `ReceiverRun`s. They are told at most once, outside a transaction,
+# and what they raise is logged and changes nothing.
+delivery_failed: Final = Signal()
+
 _signals: Final = {
     signal.pattern: signal
     for signal in (

@@ -5,17 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
+from importlib import import_module
+from typing import Any
 
+import django
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router, transaction
 from django.http import HttpResponseBase
 from django.utils.module_loading import import_string
 
-from .conf import INLINE, webhook_settings
+from .conf import INLINE, TASKS, webhook_settings
 from .models import Delivery
 from .processing import process
 
 logger = logging.getLogger(__name__)
+
+# Two implementations of one interface, whose Task classes know nothing of each other: an engine
+# takes those of Django where Django has them, else those of the package `django-tasks`.
+_IMPLEMENTATION = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
 
 
 def schedule(primary_keys: Sequence[int], *, response: HttpResponseBase) -> None:
@@ -23,25 +32,65 @@ def schedule(primary_keys: Sequence[int], *, response: HttpResponseBase) -> None
 
     Inline processing starts when `response` has been sent. Any other way is told of each primary
     key as soon as its row is committed. Neither can fail the response: what goes wrong is logged,
-    and the delivery waits.
+    and the delivery waits for the sweep.
     """
     if webhook_settings.processing == INLINE:
         _after(response, partial(_process_and_log, primary_keys))
     else:
         database = router.db_for_write(Delivery)
         for primary_key in primary_keys:
-            transaction.on_commit(partial(_hand_over_and_log, primary_key), using=database)
+            transaction.on_commit(partial(hand_over, primary_key), using=database)
 
 
-def _hand_over_and_log(primary_key: int) -> None:
+def hand_over(primary_key: int) -> bool:
+    """Tell what `PROCESSING` names of a delivery; False if that failed, which is logged.
+
+    Then the row says that nobody was told, and the next sweep takes it up.
+    """
     try:
-        import_string(webhook_settings.processing)(primary_key)
-    except Exception:
-        logger.exception(
-            "The delivery with primary key %s could not be handed over; it waits.",
-            primary_key,
-            extra={"delivery_pk": primary_key},
-        )
+        if webhook_settings.processing == TASKS:
+            delivery_task().enqueue(primary_key)
+        else:
+            import_string(webhook_settings.processing)(primary_key)
+    except Exception:  # noqa: BLE001  # whatever an engine raises, the answer must leave
+        _log_failure("handed over", primary_key)
+        Delivery(pk=primary_key).expect_at(None)
+        return False
+    return True
+
+
+def delivery_task() -> Any:
+    """Return the task that processes a delivery, on the site's backend and queue.
+
+    Raises:
+        ImproperlyConfigured: there is no implementation of Django Tasks, or no such backend.
+        TaskException: the backend has no such queue.
+    """
+    try:
+        implementation = import_module(_IMPLEMENTATION)
+    except ImportError as error:
+        raise ImproperlyConfigured(
+            'PROCESSING "tasks" needs Django 6, or the package django-tasks on Django 5.2.'
+        ) from error
+    make_task = implementation.task(
+        backend=webhook_settings.task_backend, queue_name=webhook_settings.queue
+    )
+    return make_task(getattr(process_delivery, "func", process_delivery))
+
+
+def process_delivery(primary_key: int) -> None:
+    """Process a delivery in a worker of the site's task engine, and plan its next attempt."""
+    delivery = process(primary_key)
+    if delivery is not None and delivery.state == Delivery.State.FAILED:
+        _hand_over_at(delivery, delivery.next_attempt_at)
+
+
+def _hand_over_at(delivery: Delivery, moment: datetime | None) -> None:
+    """Tell the engine of the next attempt, if it can wait; else the sweep will."""
+    task = delivery_task()
+    if task.get_backend().supports_defer:
+        task.using(run_after=moment).enqueue(delivery.pk)
+        delivery.expect_at(moment)
 
 
 def _after(response: HttpResponseBase, work: Callable[[], None]) -> None:
@@ -81,10 +130,33 @@ def _process_and_log(primary_keys: Sequence[int]) -> None:
     for primary_key in primary_keys:
         try:
             process(primary_key)
-        except Exception:
-            logger.exception(
-                "The delivery with primary key %s could not be processed; it can be taken up "
-                "again when its lease has run out.",
-                primary_key,
-                extra={"delivery_pk": primary_key},
-            )
+        except Exception:  # noqa: BLE001  # nobody is there to catch it: the answer has left
+            _log_failure("processed", primary_key)
+
+
+def _log_failure(attempted: str, primary_key: int) -> None:
+    logger.error(
+        "The delivery with primary key %s could not be %s; the sweep will take it up.",
+        primary_key,
+        attempted,
+        exc_info=True,
+        extra={"delivery_pk": primary_key},
+    )
+
+
+def _task_where_configured(function: Any) -> Any:
+    """Return the function as the Task that a worker finds here, if the site has such workers.
+
+    A backend or queue that the site does not have is told by a system check, which could not run
+    if this module failed to be imported.
+    """
+    if webhook_settings.processing != TASKS:
+        return function
+    try:
+        return delivery_task()
+    except Exception:
+        logger.exception("PROCESSING is 'tasks', but there is no such task backend or queue.")
+        return function
+
+
+process_delivery = _task_where_configured(process_delivery)

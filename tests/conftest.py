@@ -39,7 +39,7 @@ def connect(no_receivers: None) -> Connect:
     """Connects a receiver of the documented signature, and no other one is connected."""
 
     def connect_one(signal=signals.delivery_received, *, name="receiver", **behaviour: Any) -> Mock:
-        receiver = create_autospec(documented_receiver, **behaviour)
+        receiver: Mock = create_autospec(documented_receiver, **behaviour)
         receiver.__module__, receiver.__qualname__ = "tests", name
         signal.connect(receiver, weak=False)
         return receiver
@@ -77,9 +77,10 @@ def post(client: Client) -> Callable[..., Any]:
     """Posts a body as Perfsee does; headers given as None are left out, others are replaced."""
 
     def post_body(body: bytes, *, secret: str | None = SECRET, path: str = PATH, **changes: Any):
-        headers = perfsee_headers(body, secret, delivery_id=changes.pop("delivery_id", None))
-        for name, value in changes.pop("headers", {}).items():
-            headers[name] = value
+        headers: dict[str, str | None] = {
+            **perfsee_headers(body, secret, delivery_id=changes.pop("delivery_id", None)),
+            **changes.pop("headers", {}),
+        }
         return client.post(
             path,
             body,

@@ -41,8 +41,8 @@ class PrivatePostgreSQL:
             shutil.chown(folder, user)
         data = folder / "data"
         subprocess.run(
-            [binaries / "initdb", "-D", data, "-U", "perfsee", "-A", "trust", "-E", "UTF8"]
-            + ["--locale=C", "--no-sync"],
+            [str(binaries / "initdb"), "-D", str(data), "-U", "perfsee", "-A", "trust"]
+            + ["-E", "UTF8", "--locale=C", "--no-sync"],
             check=True,
             capture_output=True,
             cwd=folder,
@@ -50,7 +50,7 @@ class PrivatePostgreSQL:
         )
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                [binaries / "postgres", "-D", data, "-k", folder]
+                [str(binaries / "postgres"), "-D", str(data), "-k", str(folder)]
                 + ["-c", "listen_addresses=", "-c", "max_connections=300"]
                 + ["-c", "fsync=off", "-c", "full_page_writes=off"],
                 stdout=log,

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from perfsee_webhooks import sending
@@ -94,7 +95,10 @@ globals().update((model.__name__, model) for model in apps.get_models())
 
 @contextmanager
 def running_site(
-    server: tuple[str, ...], database_url: str, folder: Path = ROOT, **environment: str
+    server: tuple[str, ...],
+    database_url: str,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    folder: Path = ROOT,
 ) -> Iterator[Site]:
     """Start the server on a migrated database and a port that the system picks, and stop it."""
     site = Site(environment=_environment(database_url, environment), folder=folder)

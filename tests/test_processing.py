@@ -10,6 +10,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from perfsee_webhooks import processing, replay, signals
+from perfsee_webhooks.exceptions import LeaseLost
 from perfsee_webhooks.models import Delivery, ReceiverRun, Replay
 from perfsee_webhooks.processing import MAX_BACKOFF, process
 
@@ -19,6 +20,12 @@ Outcome = ReceiverRun.Outcome
 
 def outcomes() -> list[tuple[str, str]]:
     return list(ReceiverRun.objects.order_by("pk").values_list("receiver", "outcome"))
+
+
+def processed(delivery: Delivery) -> Delivery:
+    left = process(delivery.pk)
+    assert left is not None
+    return left
 
 
 def make_due() -> None:
@@ -39,7 +46,7 @@ def test_process__records_what_each_receiver_did(delivery, connect):
     connect(name="good")
     connect(name="bad", side_effect=ValueError("no score"))
     connect(name="better")
-    left = process(delivery.pk)
+    left = processed(delivery)
     assert left.state == State.FAILED
     assert outcomes() == [
         ("tests.good", Outcome.SUCCEEDED),
@@ -55,12 +62,12 @@ def test_process__records_what_each_receiver_did(delivery, connect):
 
 
 def test_process__settles_a_delivery_that_no_receiver_is_for(delivery, no_receivers):
-    assert process(delivery.pk).state == State.UNHANDLED
+    assert processed(delivery).state == State.UNHANDLED
 
 
 def test_process__settles_a_delivery_whose_receivers_all_succeeded(delivery, connect):
     connect()
-    assert process(delivery.pk).state == State.SUCCEEDED
+    assert processed(delivery).state == State.SUCCEEDED
     assert Delivery.objects.get().settled_at is not None
 
 
@@ -68,7 +75,7 @@ def test_process__runs_only_what_has_not_succeeded(delivery, connect):
     good, bad = connect(name="good"), connect(name="bad", side_effect=[ValueError, None])
     process(delivery.pk)
     make_due()
-    assert process(delivery.pk).state == State.SUCCEEDED
+    assert processed(delivery).state == State.SUCCEEDED
     assert (good.call_count, bad.call_count) == (1, 2)
     second = ReceiverRun.objects.get(receiver="tests.bad", number=2)
     assert second.trigger == ReceiverRun.Trigger.RETRY
@@ -91,7 +98,7 @@ def test_process__gives_up_after_the_last_attempt(delivery, connect, webhook_set
     states = []
     for _ in range(3):
         make_due()
-        states.append(process(delivery.pk).state)
+        states.append(processed(delivery).state)
     assert states == [State.FAILED, State.FAILED, State.DEAD]
     assert process(delivery.pk) is None
     assert bad.call_count == 3
@@ -103,7 +110,7 @@ def test_process__gives_up_after_the_last_attempt(delivery, connect, webhook_set
 def test_process__takes_an_exit_for_a_failure(delivery, connect, error):
     connect(name="leaver", side_effect=error)
     other = connect(name="other")
-    assert process(delivery.pk).state == State.FAILED
+    assert processed(delivery).state == State.FAILED
     assert other.call_count == 1
 
 
@@ -124,7 +131,7 @@ def test_process__runs_async_receivers(delivery, no_receivers):
         called.append(delivery)
 
     signals.delivery_received.connect(receiver)
-    assert process(delivery.pk).state == State.SUCCEEDED
+    assert processed(delivery).state == State.SUCCEEDED
     assert called == [delivery]
     assert Group.objects.get().name == "bundle:finished"
 
@@ -135,7 +142,7 @@ def test_process__rolls_back_what_an_async_receiver_wrote(delivery, no_receivers
         raise ValueError
 
     signals.delivery_received.connect(receiver)
-    assert process(delivery.pk).state == State.FAILED
+    assert processed(delivery).state == State.FAILED
     assert not Group.objects.exists()
 
 
@@ -159,14 +166,14 @@ def test_process__survives_a_receiver_that_breaks_its_transaction(delivery, conn
 
     connect(name="breaker", side_effect=break_transaction)
     good = connect(name="good")
-    assert process(delivery.pk).state == State.FAILED
+    assert processed(delivery).state == State.FAILED
     assert dict(outcomes())["tests.breaker"] == Outcome.FAILED
     assert good.call_count == 1
 
 
 def test_process__takes_a_rollback_without_exception_for_a_failure(delivery, connect):
     connect(side_effect=lambda **kwargs: transaction.set_rollback(True))
-    assert process(delivery.pk).state == State.FAILED
+    assert processed(delivery).state == State.FAILED
     assert "ReceiverRolledBack" in ReceiverRun.objects.get().exception
 
 
@@ -180,7 +187,7 @@ def test_process__notes_an_error_after_the_commit_without_running_again(delivery
         transaction.on_commit(fail_after_commit)
 
     connect(side_effect=write)
-    assert process(delivery.pk).state == State.SUCCEEDED
+    assert processed(delivery).state == State.SUCCEEDED
     run = ReceiverRun.objects.get()
     assert run.outcome == Outcome.SUCCEEDED
     assert run.exception == "ValueError: the mail was not sent"
@@ -206,7 +213,7 @@ def test_process__takes_a_commit_that_fails_for_a_failure(delivery, connect):
         Permission.objects.create(name="x", codename="x", content_type_id=2**31 - 1)
 
     connect(side_effect=break_a_deferred_rule)
-    assert process(delivery.pk).state == State.FAILED
+    assert processed(delivery).state == State.FAILED
     assert ReceiverRun.objects.get().exception.startswith("IntegrityError")
     assert not Group.objects.exists()
 
@@ -243,7 +250,7 @@ def test_process__records_no_failure_when_the_lease_was_taken_over(delivery, con
         raise ValueError
 
     def take_over(self):
-        raise processing.LeaseLost
+        raise LeaseLost
 
     connect(side_effect=be_overtaken_and_fail)
     with pytest.MonkeyPatch.context() as patch:
@@ -256,7 +263,7 @@ def test_process__runs_all_receivers_in_a_replay_of_all(delivery, connect):
     good, bad = connect(name="good"), connect(name="bad", side_effect=[ValueError, None])
     process(delivery.pk)
     replay.start(Delivery.objects.all(), requested_by="somebody", receivers=Replay.Receivers.ALL)
-    assert process(delivery.pk).state == State.SUCCEEDED
+    assert processed(delivery).state == State.SUCCEEDED
     assert (good.call_count, bad.call_count) == (2, 2)
     assert (
         list(
@@ -275,16 +282,16 @@ def test_process__does_not_repeat_in_a_retry_what_succeeded_in_the_replay(delive
     replay.start(Delivery.objects.all(), requested_by="somebody", receivers=Replay.Receivers.ALL)
     process(delivery.pk)
     make_due()
-    assert process(delivery.pk).state == State.SUCCEEDED
+    assert processed(delivery).state == State.SUCCEEDED
     assert (good.call_count, bad.call_count) == (2, 3)
 
 
 def test_process__runs_what_failed_in_a_replay_of_the_failed(delivery, connect, webhook_setting):
     webhook_setting(MAX_ATTEMPTS=1)
     good, bad = connect(name="good"), connect(name="bad", side_effect=[ValueError, None])
-    assert process(delivery.pk).state == State.DEAD
+    assert processed(delivery).state == State.DEAD
     replay.start(Delivery.objects.all(), requested_by="somebody")
-    assert process(delivery.pk).state == State.SUCCEEDED
+    assert processed(delivery).state == State.SUCCEEDED
     assert (good.call_count, bad.call_count) == (1, 2)
 
 

@@ -49,7 +49,7 @@ def newcomer(tmp_path: Path, db: None) -> Iterator[Site]:
     server = ("gunicorn", "--no-control-socket", "--bind=127.0.0.1:0", "mysite.wsgi")
     environment = {"DJANGO_SETTINGS_MODULE": "mysite.settings", "PERFSEE_SECRET": SECRET}
     Site(environment={**os.environ, **environment}, folder=tmp_path).manage("migrate", "-v0")
-    with running_site(server, "", folder=tmp_path, **environment) as site:
+    with running_site(server, "", environment, folder=tmp_path) as site:
         yield site
 
 

@@ -62,7 +62,7 @@ def status_of(answer: bytes) -> int:
 
 
 def reason_of(answer: bytes) -> str:
-    return json.loads(answer.partition(b"\r\n\r\n")[2])["reason"]
+    return str(json.loads(answer.partition(b"\r\n\r\n")[2])["reason"])
 
 
 def test_receive__stores_and_processes(site, body):
@@ -136,7 +136,7 @@ def test_receive__answers_before_a_slow_receiver(server, site_database_url, body
         "DJANGO_SETTINGS_MODULE": "tests.slow_app.settings",
         "SLOW_SECONDS": str(SLEEP_SECONDS),
     }
-    with running_site(SERVERS[server], site_database_url, **slow) as site:
+    with running_site(SERVERS[server], site_database_url, slow) as site:
         answer = site.send(body)
         record_property("milliseconds_to_204", round(answer.duration.total_seconds() * 1000))
         assert answer.status == 204

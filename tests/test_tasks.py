@@ -88,6 +88,6 @@ def test_schedule__leaves_the_connection_as_it_was(delivery, no_receivers, was_o
         connection.close()
     response = HttpResponse()
     tasks.schedule([delivery.pk], response=response)
-    response._resource_closers.clear()
+    response._resource_closers.clear()  # type: ignore[attr-defined]  # Django's own
     response.close()
     assert (connection.connection is not None) == was_open

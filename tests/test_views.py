@@ -15,11 +15,12 @@ from perfsee_webhooks.sending import perfsee_headers
 from perfsee_webhooks.signatures import sign
 from perfsee_webhooks.views import ReceiveView
 
-from .conftest import PATH, SECRET
+from .conftest import PATH
+from .sites import SECRET
 
 
 def reason_of(answer) -> str:
-    return json.loads(answer.content)["error"]
+    return str(json.loads(answer.content)["error"])
 
 
 def signed_request(body: bytes) -> HttpRequest:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.db import IntegrityError, models, router, transaction
@@ -42,11 +42,18 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """Leave the bytes in the database, for a list that does not show them."""
         return self.defer("body", "headers")
 
-    def claimable(self, now: datetime) -> Self:
-        """Deliveries that wait and are due, and those whose process let its lease run out."""
-        waiting = models.Q(state__in=Delivery.WAITING, next_attempt_at__lte=now)
-        abandoned = models.Q(state=Delivery.State.PROCESSING, lease_expires_at__lt=now)
-        return self.filter(waiting | abandoned)
+    def waiting(self, now: datetime) -> Self:
+        """Deliveries that wait for an attempt that is due."""
+        return self.filter(state__in=Delivery.WAITING, next_attempt_at__lte=now)
+
+    def abandoned(self, now: datetime) -> Self:
+        """Deliveries whose process let its lease run out."""
+        return self.filter(state=Delivery.State.PROCESSING, lease_expires_at__lt=now)
+
+    def overdue(self, now: datetime, grace: timedelta) -> Self:
+        """Deliveries to be processed that nobody was told of within `grace`."""
+        told = models.Q(handed_over_at__gt=now - grace)
+        return (self.waiting(now) | self.abandoned(now)).exclude(told)
 
     def record(self, envelope: Envelope) -> Delivery | None:
         """Store a verified request: one INSERT; return None for one that is known already.
@@ -60,6 +67,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         database = router.db_for_write(self.model)
         delivery = Delivery(
             next_attempt_at=envelope.received_at,
+            handed_over_at=envelope.received_at,
             **{name: getattr(envelope, name) for name in Envelope.__dataclass_fields__},
         )
         try:
@@ -84,18 +92,35 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return bool(counted)
 
     def claim(self, primary_key: int) -> Delivery | None:
-        """Lease a delivery to this process; None if it is not to be run, or another one has it."""
+        """Lease a delivery to this process; None if it is not to be run, or another one has it.
+
+        Of a delivery that another process abandoned, `lost_attempt` says which attempt was lost.
+        """
         now = timezone.now()
-        token = uuid.uuid4()
         row = self.on_primary().filter(pk=primary_key)
-        claimed = row.claimable(now).update(
+        token = row.waiting(now)._lease(now)
+        if token is not None:
+            return row.filter(lease_token=token).first()
+        abandoned = row.abandoned(now).first()
+        if abandoned is None:
+            return None
+        token = row.abandoned(now).filter(lease_token=abandoned.lease_token)._lease(now)
+        taken_over = row.filter(lease_token=token).first() if token else None
+        if taken_over is not None:
+            taken_over.lost_attempt = abandoned.attempts
+        return taken_over
+
+    def _lease(self, now: datetime) -> uuid.UUID | None:
+        """Lease the row; None if it is not as the filters want it."""
+        token = uuid.uuid4()
+        leased = self.update(
             state=Delivery.State.PROCESSING,
             attempts=models.F("attempts") + 1,
             next_attempt_at=None,
             lease_token=token,
             lease_expires_at=now + webhook_settings.lease,
         )
-        return row.filter(lease_token=token).first() if claimed else None
+        return token if leased else None
 
     def reopen(self, replay: Replay) -> int:
         """Make deliveries wait again, for a replay; return how many.
@@ -108,6 +133,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             state=Delivery.State.RECEIVED,
             attempts=0,
             next_attempt_at=now,
+            handed_over_at=now,
             settled_at=None,
             lease_token=None,
             lease_expires_at=None,
@@ -174,6 +200,11 @@ class Delivery(models.Model):
     next_attempt_at = models.DateTimeField(
         null=True, blank=True, help_text="From when on it may be run; empty if nothing is to do."
     )
+    handed_over_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When somebody was last told to run it, or will be; empty if nobody was.",
+    )
     lease_token = models.UUIDField(
         null=True, blank=True, help_text="What the process that runs it knows it by."
     )
@@ -201,6 +232,8 @@ class Delivery(models.Model):
     )
 
     objects = DeliveryQuerySet.as_manager()
+
+    lost_attempt: int | None = None
 
     class Meta:
         verbose_name_plural = "deliveries"
@@ -276,7 +309,15 @@ class Delivery(models.Model):
 
     def fail(self, next_attempt_at: datetime) -> None:
         """Wait for another attempt of the receivers that failed. Raises LeaseLost."""
-        self._release(state=self.State.FAILED, next_attempt_at=next_attempt_at)
+        self._release(state=self.State.FAILED, next_attempt_at=next_attempt_at, handed_over_at=None)
+
+    def expect_at(self, handed_over_at: datetime | None) -> None:
+        """Note when somebody is told to run it, None for nobody: then the sweep will.
+
+        It changes nothing once a process has claimed it.
+        """
+        waiting = Delivery.objects.on_primary().filter(pk=self.pk, state__in=self.WAITING)
+        waiting.update(handed_over_at=handed_over_at)
 
     def _settle(self, state: State) -> None:
         self._release(state=state, settled_at=timezone.now())

@@ -9,6 +9,7 @@ from typing import Final, Self
 from django.db import models
 from django.utils import timezone
 
+from ..exceptions import GiveUp
 from ..signals import MAX_LABEL_LENGTH
 from ..text import lines, one_line
 from .delivery import Delivery
@@ -52,12 +53,18 @@ class ReceiverRun(models.Model):
     number = models.PositiveIntegerField(
         help_text="The how-manieth run of this receiver on this delivery, from 1."
     )
+    attempt = models.PositiveIntegerField(
+        help_text="In which attempt on the delivery it was run, from 1 since the last replay."
+    )
     trigger = models.CharField(max_length=6, choices=Trigger, help_text="Why it was run.")
     outcome = models.CharField(max_length=9, choices=Outcome, help_text="How it ended.")
     started_at = models.DateTimeField(help_text="When the receiver was called.")
     duration = models.DurationField(help_text="How long the receiver took.")
     exception = models.CharField(
         max_length=_MAX_EXCEPTION_LENGTH, blank=True, help_text="What the receiver raised."
+    )
+    gave_up = models.BooleanField(
+        default=False, help_text="Whether the receiver asked not to be run again."
     )
     traceback = models.TextField(blank=True, help_text="Where the receiver raised it.")
     replay = models.ForeignKey(
@@ -109,7 +116,13 @@ class ReceiverRun(models.Model):
     def fail(self, error: BaseException) -> None:
         """Store the run as failed, with the exception and its traceback."""
         self.describe(error)
+        self.gave_up = isinstance(error, GiveUp)
         self._end(self.Outcome.FAILED)
+
+    def lose(self) -> None:
+        """Store the run as lost: the process that ran it did not live to tell."""
+        self.exception = "worker lost: its lease ran out before the receiver was done"
+        self._end(self.Outcome.LOST)
 
     def add_error_after_commit(self, error: BaseException) -> None:
         """Note on a succeeded run that one of its `on_commit` callbacks raised."""

@@ -1,0 +1,101 @@
+"""What earlier runs of a delivery's receivers say about the ones to come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db import router
+from django.utils import timezone
+
+from .models import Delivery, ReceiverRun, Replay
+from .signals import ConnectedReceiver
+
+Outcome = ReceiverRun.Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The runs of a delivery so far, oldest first, to which new ones are added as they end."""
+
+    delivery: Delivery
+    runs: list[ReceiverRun]
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> History:
+        """Return the history of a delivery, without a query at its first attempt."""
+        if delivery.attempts == 1 and delivery.replay is None:
+            return cls(delivery=delivery, runs=[])
+        runs = ReceiverRun.objects.using(router.db_for_write(ReceiverRun)).filter(delivery=delivery)
+        return cls(delivery=delivery, runs=list(runs.defer("traceback")))
+
+    def add(self, run: ReceiverRun) -> None:
+        """Add a run that has ended."""
+        self.runs.append(run)
+
+    def pending(self, receivers: list[ConnectedReceiver]) -> list[ConnectedReceiver]:
+        """Return those that have neither succeeded nor given up.
+
+        One that was lost comes last: if it is what ends the process, the others come before it.
+        """
+        done = {run.receiver for run in self._counting if _is_done(run)}
+        lost = [run.receiver for run in self.runs if run.outcome == Outcome.LOST]
+        pending = [receiver for receiver in receivers if receiver.label not in done]
+        return sorted(pending, key=lambda receiver: lost.count(receiver.label))
+
+    def unfinished(
+        self, receivers: list[ConnectedReceiver], *, attempt: int
+    ) -> list[ConnectedReceiver]:
+        """Return the pending ones of which an attempt left no run, in the order of their turns."""
+        ended = {run.receiver for run in self._of_this_replay if run.attempt == attempt}
+        return [receiver for receiver in self.pending(receivers) if receiver.label not in ended]
+
+    def failed(self, receivers: list[ConnectedReceiver]) -> list[ReceiverRun]:
+        """Return the last run of each of these receivers that has run and not succeeded."""
+        last = {run.receiver: run for run in self._counting}
+        runs = [last[receiver.label] for receiver in receivers if receiver.label in last]
+        return [run for run in runs if run.outcome != Outcome.SUCCEEDED]
+
+    def next_run(self, receiver: str) -> ReceiverRun:
+        """Return the run of a receiver that is about to start."""
+        replay = self.delivery.replay
+        return ReceiverRun(
+            delivery=self.delivery,
+            receiver=receiver,
+            number=1
+            + max((run.number for run in self.runs if run.receiver == receiver), default=0),
+            attempt=self.delivery.attempts,
+            trigger=self._trigger,
+            started_at=timezone.now(),
+            replay=replay,
+            requested_by=replay.requested_by if replay else "",
+        )
+
+    @property
+    def _trigger(self) -> ReceiverRun.Trigger:
+        if self.delivery.attempts > 1:
+            return ReceiverRun.Trigger.RETRY
+        if self.delivery.replay is not None:
+            return ReceiverRun.Trigger.REPLAY
+        return ReceiverRun.Trigger.FIRST
+
+    @property
+    def _of_this_replay(self) -> list[ReceiverRun]:
+        return [run for run in self.runs if run.replay_id == self.delivery.replay_id]
+
+    @property
+    def _counting(self) -> list[ReceiverRun]:
+        """The runs that count: to a replay of all receivers only its own.
+
+        To any other replay an earlier success counts, but not that a receiver had given up.
+        """
+        replay = self.delivery.replay
+        if replay is None:
+            return self.runs
+        mine = self._of_this_replay
+        if replay.receivers == Replay.Receivers.ALL:
+            return mine
+        return [run for run in self.runs if run.outcome == Outcome.SUCCEEDED or run in mine]
+
+
+def _is_done(run: ReceiverRun) -> bool:
+    return run.outcome == Outcome.SUCCEEDED or run.gave_up

@@ -1,0 +1,90 @@
+"""Keep the lease of a delivery for as long as the process that runs it lives.
+
+One thread of the process renews the leases of all deliveries that the process is running, so that
+a receiver that takes longer than `LEASE` is not run a second time beside itself. A process that is
+killed renews nothing: its leases run out and others take its deliveries over.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Final
+
+from django.db import DatabaseError, connections, router
+
+from .conf import webhook_settings
+from .exceptions import LeaseLost
+from .models import Delivery
+
+logger = logging.getLogger(__name__)
+
+# A renewal may fail twice before the lease runs out.
+_RENEWALS_PER_LEASE: Final = 4
+
+
+class LeaseKeeper:
+    """Renews the leases of the deliveries that this process is running."""
+
+    def __init__(self) -> None:
+        self._held: dict[object, Delivery] = {}
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._pause = timedelta.max
+
+    @contextmanager
+    def keeping(self, delivery: Delivery) -> Iterator[None]:
+        """Renew the lease of a delivery until the block is left."""
+        key = object()
+        with self._changed:
+            self._held[key] = Delivery(pk=delivery.pk, lease_token=delivery.lease_token)
+            self._start_thread_if_none_lives()
+            if _pause() < self._pause:
+                self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                del self._held[key]
+
+    def _start_thread_if_none_lives(self) -> None:
+        """Start the thread with the first delivery, and again in a forked process."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(
+                target=self._renew_for_ever, name="perfsee-webhooks-leases", daemon=True
+            )
+            self._thread.start()
+
+    def _renew_for_ever(self) -> None:
+        while True:
+            with self._changed:
+                self._pause = _pause()
+                is_shortened = self._changed.wait(self._pause.total_seconds())
+                held = [] if is_shortened else list(self._held.values())
+            self._renew(held)
+
+    def _renew(self, held: list[Delivery]) -> None:
+        """Renew what is held; close the thread's connection, which it seldom needs."""
+        for delivery in held:
+            try:
+                delivery.renew_lease()
+            except LeaseLost:
+                continue  # settled a moment ago, or taken over: the receiver's own fence tells
+            except DatabaseError:
+                logger.exception(
+                    "The lease of the delivery with primary key %s could not be renewed.",
+                    delivery.pk,
+                    extra={"delivery_pk": delivery.pk},
+                )
+        if held:
+            connections[router.db_for_write(Delivery)].close()
+
+
+def _pause() -> timedelta:
+    return webhook_settings.lease / _RENEWALS_PER_LEASE
+
+
+lease_keeper: Final = LeaseKeeper()

@@ -1,0 +1,86 @@
+"""Take up deliveries that are due, abandoned, or that nobody was told of."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections import Counter
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, close_old_connections
+
+from perfsee_webhooks.sweep import ERROR, Sweep, sweep
+
+
+class Command(BaseCommand):
+    """Sweeps once, for cron, or again and again, for a container."""
+
+    help = (
+        "Take up deliveries that are due for another attempt, that were abandoned by a process "
+        "that died, or that were never handed over. Without a task engine it also processes them. "
+        "Run it every minute: manage.py perfsee_sweep, or keep it running: "
+        "manage.py perfsee_sweep --watch 10. Exits with 1 if a delivery has to be tried again."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare what the command takes."""
+        parser.add_argument(
+            "--watch",
+            type=float,
+            metavar="SECONDS",
+            help="sweep again after so many seconds, until interrupted",
+        )
+        parser.add_argument(
+            "--batch-size",
+            type=int,
+            default=100,
+            help="how many rows to take up in one transaction (default: %(default)s)",
+        )
+        parser.add_argument("--json", action="store_true", help="print one JSON object a sweep")
+
+    def handle(self, *, watch: float | None, batch_size: int, json: bool, **_options: Any) -> None:
+        """Sweep once, or until a signal asks to stop."""
+        if batch_size < 1:
+            raise CommandError("--batch-size has to be 1 or more.")
+        if watch is None:
+            self._sweep_once(batch_size, as_json=json)
+        elif watch <= 0:
+            raise CommandError("--watch has to be more than 0 seconds.")
+        else:
+            self._watch(watch, batch_size, as_json=json)
+
+    def _sweep_once(self, batch_size: int, *, as_json: bool) -> None:
+        report = sweep(batch_size=batch_size)
+        self._print(report, as_json=as_json)
+        if report.endings[ERROR]:
+            raise CommandError(f"{report.endings[ERROR]} deliveries have to be tried again.")
+
+    def _watch(self, seconds: float, batch_size: int, *, as_json: bool) -> None:
+        stopped = threading.Event()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, lambda *_: stopped.set())
+        while not stopped.is_set():
+            close_old_connections()
+            try:
+                report = sweep(batch_size=batch_size)
+            except DatabaseError as error:
+                self.stderr.write(f"The database did not answer, trying again: {error}")
+            else:
+                if report.total:
+                    self._print(report, as_json=as_json)
+            stopped.wait(seconds)
+
+    def _print(self, report: Sweep, *, as_json: bool) -> None:
+        if as_json:
+            line = json.dumps({"found": dict(report.found), "endings": dict(report.endings)})
+        elif report.total:
+            line = f"Took up {report.total} ({_listed(report.found)}): {_listed(report.endings)}."
+        else:
+            line = "Nothing is overdue."
+        self.stdout.write(line)
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common())

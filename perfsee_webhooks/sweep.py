@@ -1,0 +1,94 @@
+"""Take up the deliveries that nobody looks after any more: due, abandoned, or never handed over."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+
+from django.db import DatabaseError, connections, router, transaction
+from django.utils import timezone
+
+from .conf import INLINE, webhook_settings
+from .models import Delivery, DeliveryQuerySet
+from .processing import process
+from .tasks import hand_over
+
+logger = logging.getLogger(__name__)
+
+HANDED_OVER = "handed over"
+NOTHING_TO_DO = "nothing to do"
+ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """What one sweep found, by the state it was in, and what became of it.
+
+    An ending is `handed over`, or where the sweep processes itself the state that it left;
+    `nothing to do` if another process was quicker; `error` if it will have to be tried again.
+    """
+
+    found: Counter[str]
+    endings: Counter[str]
+
+    @property
+    def total(self) -> int:
+        """How many deliveries were taken up."""
+        return self.found.total()
+
+
+def sweep(*, batch_size: int) -> Sweep:
+    """Take up all that is overdue, a batch at a time.
+
+    A delivery is overdue when it is to be processed and nobody was told of it within the last
+    `LEASE`. Inline processing is done here and now; any other is told again. It is safe to run
+    several at once: each takes rows that no other one has.
+
+    Raises:
+        DatabaseError: the rows could not be read; what was taken up is taken up again later.
+    """
+    report = Sweep(found=Counter(), endings=Counter())
+    while batch := _take(batch_size):
+        for primary_key, state in batch:
+            report.found[state] += 1
+            report.endings[_take_up(primary_key)] += 1
+        if len(batch) < batch_size:
+            break
+    return report
+
+
+def _take(size: int) -> list[tuple[int, str]]:
+    """Mark a batch of overdue deliveries as handed over, so that no other sweep takes them."""
+    database = router.db_for_write(Delivery)
+    now = timezone.now()
+    with transaction.atomic(using=database):
+        overdue = Delivery.objects.using(database).overdue(now, grace=webhook_settings.lease)
+        rows = list(
+            _locked(overdue).order_by("received_at", "pk").values_list("pk", "state")[:size]
+        )
+        taken = Delivery.objects.using(database).filter(pk__in=[pk for pk, _state in rows])
+        taken.update(handed_over_at=now)
+    return rows
+
+
+def _locked(deliveries: DeliveryQuerySet) -> DeliveryQuerySet:
+    """Lock the rows where the database can skip those of another sweep; SQLite has one writer."""
+    if connections[deliveries.db].features.has_select_for_update_skip_locked:
+        return deliveries.select_for_update(skip_locked=True)
+    return deliveries
+
+
+def _take_up(primary_key: int) -> str:
+    if webhook_settings.processing != INLINE:
+        return HANDED_OVER if hand_over(primary_key) else ERROR
+    try:
+        delivery = process(primary_key)
+    except DatabaseError:
+        logger.exception(
+            "The delivery with primary key %s could not be processed; a later sweep will try.",
+            primary_key,
+            extra={"delivery_pk": primary_key},
+        )
+        return ERROR
+    return delivery.state if delivery is not None else NOTHING_TO_DO
