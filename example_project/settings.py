@@ -80,6 +80,11 @@ def _database() -> dict[str, Any]:
 DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# A worker of its own, `manage.py db_worker`, processes the deliveries that the database queues.
+if os.environ.get("PERFSEE_PROCESSING") == "tasks":
+    INSTALLED_APPS += ["django_tasks_db"]
+    TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+
 STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
 

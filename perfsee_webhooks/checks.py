@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
@@ -16,6 +17,7 @@ from django.utils.module_loading import import_string
 
 from .conf import DEFAULTS, INLINE, TASKS
 from .models import Delivery
+from .tasks import delivery_task
 
 SHORTEST_SAFE_SECRET: Final = 16
 
@@ -102,18 +104,28 @@ def check_database(**_kwargs: Any) -> list[CheckMessage]:
                 id="perfsee_webhooks.E008",
             )
         )
-    pragmas = str(options.get("init_command", "")).lower().replace(" ", "")
-    waits = options.get("transaction_mode") == "IMMEDIATE" and "journal_mode=wal" in pragmas
-    if connection.vendor == "sqlite" and not waits:
-        messages.append(
-            Warning(
-                f"DATABASES[{alias!r}] is SQLite without WAL or without IMMEDIATE transactions: "
-                "receivers that run at once will fail with 'database is locked'.",
-                hint="Set OPTIONS to SQLITE_OPTIONS of perfsee_webhooks.conf.",
-                id="perfsee_webhooks.W004",
-            )
-        )
+    if connection.vendor == "sqlite":
+        messages.extend(_sqlite(alias, options))
     return messages
+
+
+def _sqlite(alias: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    pragmas = str(options.get("init_command", "")).lower().replace(" ", "")
+    is_immediate = str(options.get("transaction_mode")).upper() == "IMMEDIATE"
+    if not is_immediate or "journal_mode=wal" not in pragmas:
+        yield Warning(
+            f"DATABASES[{alias!r}] is SQLite without WAL or without IMMEDIATE transactions: "
+            "receivers that run at once will fail with 'database is locked'.",
+            hint="Set OPTIONS to SQLITE_OPTIONS of perfsee_webhooks.conf.",
+            id="perfsee_webhooks.W004",
+        )
+    if re.search(r"synchronous=(normal|off|0|1)\b", pragmas):
+        yield Warning(
+            f"DATABASES[{alias!r}] is SQLite that does not wait for the disk: when the power fails "
+            "the last deliveries are lost, although they were answered 204.",
+            hint="Set PRAGMA synchronous = FULL, as SQLITE_OPTIONS of perfsee_webhooks.conf does.",
+            id="perfsee_webhooks.W007",
+        )
 
 
 def _unknown_keys(setting: Mapping[str, Any]) -> Iterator[CheckMessage]:
@@ -138,7 +150,7 @@ def _broken_rules(values: Mapping[str, Any]) -> Iterator[CheckMessage]:
 
 
 def _secrets(place: str, secrets: Any) -> Iterator[CheckMessage]:
-    if isinstance(secrets, str | bytes) or not isinstance(secrets, Iterable):
+    if not isinstance(secrets, list | tuple):
         yield Error(
             f"{place} of PERFSEE_WEBHOOKS is not a list of secrets.",
             hint='Write a list, the newest secret first: ["…"].',
@@ -150,9 +162,9 @@ def _secrets(place: str, secrets: Any) -> Iterator[CheckMessage]:
 
 
 def _secret(place: str, secret: Any) -> Iterator[CheckMessage]:
-    if not isinstance(secret, str) or not secret:
+    if not isinstance(secret, str) or not secret or not _is_encodable(secret):
         yield Error(
-            f"{place} of PERFSEE_WEBHOOKS is empty or no text.",
+            f"{place} of PERFSEE_WEBHOOKS is empty or no text that UTF-8 can encode.",
             hint="Set it to the text of the hook's secret in Perfsee. It is never used as it is.",
             id="perfsee_webhooks.E003",
         )
@@ -170,6 +182,14 @@ def _secret(place: str, secret: Any) -> Iterator[CheckMessage]:
         )
 
 
+def _is_encodable(secret: str) -> bool:
+    try:
+        secret.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _hooks(hooks: Any) -> Iterator[CheckMessage]:
     if not isinstance(hooks, Mapping):
         yield _malformed_hooks("HOOKS")
@@ -179,7 +199,7 @@ def _hooks(hooks: Any) -> Iterator[CheckMessage]:
         if not isinstance(hook_id, str) or not _is_hook(hook):
             yield _malformed_hooks(place)
             continue
-        yield from _secrets(f"{place}['SECRETS']", hook.get("SECRETS", ()))
+        yield from _secrets(f"{place}.SECRETS", hook.get("SECRETS", ()))
         if hook.get("PROJECTS") is not None and not hook.get("SECRETS"):
             yield Warning(
                 f"{place} of PERFSEE_WEBHOOKS limits the PROJECTS, but has no SECRETS of its own.",
@@ -213,20 +233,28 @@ def _nothing_to_verify_with(values: Mapping[str, Any]) -> Iterator[CheckMessage]
             hint="Set a secret for the hook in Perfsee and remove ALLOW_UNSIGNED.",
             id="perfsee_webhooks.W005",
         )
-    elif not values["SECRETS"] and not values["HOOKS"]:
-        yield Error(
-            "PERFSEE_WEBHOOKS has no secret, so that every delivery would be refused.",
+    elif not values["SECRETS"] and not _has_secrets(values["HOOKS"]):
+        yield Warning(
+            "PERFSEE_WEBHOOKS has no secret, so that every delivery is refused, and lost.",
             hint='Set PERFSEE_WEBHOOKS = {"SECRETS": ["<the hook\'s secret in Perfsee>"]}.',
-            id="perfsee_webhooks.E006",
+            id="perfsee_webhooks.W006",
         )
 
 
+def _has_secrets(hooks: Any) -> bool:
+    return isinstance(hooks, Mapping) and any(
+        isinstance(hook, Mapping) and hook.get("SECRETS") for hook in hooks.values()
+    )
+
+
 def _processing(processing: Any) -> Iterator[CheckMessage]:
+    if processing == TASKS:
+        yield from _task_engine()
     if processing in (INLINE, TASKS):
         return
     try:
         usable = callable(import_string(processing))
-    except (ImportError, AttributeError, TypeError):
+    except (ImportError, AttributeError, TypeError, ValueError):
         usable = False
     if not usable:
         yield Error(
@@ -234,4 +262,23 @@ def _processing(processing: Any) -> Iterator[CheckMessage]:
             hint=f"Use {INLINE!r}, {TASKS!r}, or the dotted path of a function that takes the "
             "primary key of a delivery.",
             id="perfsee_webhooks.E007",
+        )
+
+
+def _task_engine() -> Iterator[CheckMessage]:
+    try:
+        backend = delivery_task().get_backend()
+    except Exception as error:  # noqa: BLE001  # each engine raises its own
+        yield Error(
+            f"PERFSEE_WEBHOOKS hands deliveries to an engine that does not take them: {error}",
+            hint="TASK_BACKEND names one of TASKS, and QUEUE one of that backend's QUEUES.",
+            id="perfsee_webhooks.E009",
+        )
+        return
+    if type(backend).__name__ in ("ImmediateBackend", "DummyBackend"):
+        yield Warning(
+            f"PERFSEE_WEBHOOKS hands deliveries to {type(backend).__name__}, which runs receivers "
+            "before the answer has left, or not at all.",
+            hint="Set a backend with a worker of its own in TASKS, or PROCESSING to 'inline'.",
+            id="perfsee_webhooks.W008",
         )

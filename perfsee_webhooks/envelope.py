@@ -17,8 +17,10 @@ from typing import Any, Final, NoReturn
 
 from django.utils import timezone
 
+from . import events
 from .exceptions import MalformedRequest, ProjectNotAllowed
-from .payloads import Event, Record
+from .payloads import Event
+from .records import Record
 from .summaries import summary_of
 from .text import one_line
 
@@ -88,10 +90,11 @@ def hook_id_in(headers: Mapping[str, str]) -> str:
 def parse_body(body: bytes) -> Event:
     """Return the event of a body.
 
-    JSON is taken strictly: UTF-8, no NaN or Infinity.
+    JSON is taken strictly: UTF-8 without a byte order mark, no NaN or Infinity.
 
     Raises:
-        ValueError: the body is no JSON object, or nested too deeply to be read.
+        ValueError: the body is no JSON object, is nested too deeply to be read, or holds a whole
+            number of more digits than Python takes (4,300).
     """
     try:
         value = json.loads(body.decode(), parse_constant=_refuse_constant)
@@ -139,7 +142,7 @@ class Envelope:
                 and nobody has signed it. What Perfsee signed is never refused for its content.
         """
         event = readable_event(body) if verified_by != UNSIGNED else _unsigned_event(body)
-        subject = event.artifact if event.artifact.raw else event.snapshot
+        subject = event.artifact or event.snapshot
         return cls(
             delivery_id=_delivery_id_in(headers),
             event_type=one_line(event.type, MAX_NAME_LENGTH),
@@ -151,7 +154,7 @@ class Envelope:
             headers=headers,
             body=body,
             body_sha256=hashlib.sha256(body).hexdigest(),
-            verified_by=verified_by,
+            verified_by=one_line(verified_by, MAX_REF_LENGTH),
             received_at=timezone.now(),
         )
 
@@ -167,11 +170,8 @@ class Envelope:
         if patterns is None:
             return
         event = readable_event(self.body)
-        named = {
-            event.project_slug,
-            event.project.slug,
-            Record(event.variables).text("projectSlug"),
-        }
+        asked_for = Record(event.variables)
+        named = {event.project.slug, asked_for.text("projectSlug"), asked_for.text("projectId")}
         slugs = {slug for slug in named if slug is not None}
         if not slugs or not all(_allowed(slug, patterns) for slug in slugs):
             raise ProjectNotAllowed(
@@ -189,7 +189,7 @@ def _unsigned_event(body: bytes) -> Event:
         event = parse_body(body)
     except ValueError as error:
         raise MalformedRequest("The unsigned body is not a JSON object.") from error
-    if not isinstance(event.raw.get("eventType"), str):
+    if event.type == events.UNKNOWN:
         raise MalformedRequest("The unsigned body has no 'eventType'.")
     return event
 

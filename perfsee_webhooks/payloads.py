@@ -8,62 +8,11 @@ Fields are documented in Perfsee's page "Webhook Setting" and its GraphQL schema
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Self
+from datetime import datetime
 from urllib.parse import quote
 
 from . import events
-
-Raw = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One object of a payload, with the mapping that it was read from."""
-
-    raw: Raw
-
-    @classmethod
-    def read(cls, value: object) -> Self:
-        """Return the record for any JSON value; one that is no object reads as an empty one."""
-        return cls(value if isinstance(value, Mapping) else {})
-
-    def text(self, *keys: str) -> str | None:
-        """Return the first of these keys that holds text or an integer, as text."""
-        for key in keys:
-            value = self.raw.get(key)
-            if isinstance(value, str):
-                return value
-            if isinstance(value, int) and not isinstance(value, bool):
-                return str(value)
-        return None
-
-    def integer(self, key: str) -> int | None:
-        """Return a whole number."""
-        value = self.raw.get(key)
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-    def number(self, key: str) -> int | float | None:
-        """Return a number."""
-        value = self.raw.get(key)
-        return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-    def moment(self, key: str) -> datetime | None:
-        """Return an ISO 8601 moment as an aware datetime; one without a zone is read as UTC."""
-        value = self.raw.get(key)
-        try:
-            moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-        except ValueError:
-            return None
-        return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
-
-    def records(self, key: str) -> list[Record]:
-        """Return the objects of a list, whatever else is in it left out."""
-        value = self.raw.get(key)
-        items = value if isinstance(value, Sequence) and not isinstance(value, str) else ()
-        return [Record.read(item) for item in items if isinstance(item, Mapping)]
+from .records import Raw, Record
 
 
 class Project(Record):
@@ -328,16 +277,20 @@ class Event(Record):
         slug = self.project_slug
         if not slug:
             return ""
-        number = (
-            self.artifact.id if self.type == events.BUNDLE_FINISHED else self.snapshot_report.id
-        )
+        asked_for = Record(self.variables)
+        artifact = self.artifact.text("id") or asked_for.text("artifactIid", "artifactId")
+        report = self.snapshot_report.text("id") or asked_for.text("snapshotReportIid")
         match self.type:
-            case events.BUNDLE_FINISHED if number is not None:
-                page = f"bundle/{number}"
-            case events.LAB_SNAPSHOT_REPORT_COMPLETED if number is not None:
-                page = f"lab/reports/{number}"
+            case events.BUNDLE_FINISHED if artifact:
+                page = f"bundle/{_quoted(artifact)}"
+            case events.LAB_SNAPSHOT_REPORT_COMPLETED if report:
+                page = f"lab/reports/{_quoted(report)}"
             case events.SOURCE_FINISHED:
                 page = "source"
             case _:
                 page = "home"
-        return f"/projects/{quote(slug, safe='', errors='replace')}/{page}"
+        return f"/projects/{_quoted(slug)}/{page}"
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="", errors="replace")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Awaitable
 from copy import copy
 from datetime import timedelta
-from typing import Final
+from inspect import isawaitable
+from typing import Any, Final
 
 from asgiref.sync import async_to_sync
 from django.db import router, transaction
@@ -148,13 +150,18 @@ def _run(receiver: ConnectedReceiver, delivery: Delivery, history: History) -> t
 
 
 def _call(receiver: ConnectedReceiver, delivery: Delivery) -> None:
-    function = async_to_sync(receiver.function) if receiver.is_async else receiver.function
-    function(
+    answer = receiver.function(
         sender=Delivery,
         delivery=copy(delivery),
         event=delivery.event,
         signal=receiver.signal,
     )
+    if isawaitable(answer):
+        async_to_sync(_result_of)(answer)
+
+
+async def _result_of(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
 
 
 def _log_failure(run: ReceiverRun, error: BaseException) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from . import envelope
 from .signatures import sign
+from .text import one_line
 
 USER_AGENT: Final = "Perfsee-Hookshot/1"
 TIMEOUT: Final = timedelta(seconds=30)
@@ -49,9 +50,9 @@ def perfsee_headers(
         "Content-Type": "application/json",
         "User-Agent": USER_AGENT,
         envelope.DELIVERY_HEADER: delivery_id or str(uuid.uuid4()),
-        envelope.EVENT_HEADER: event.type,
+        envelope.EVENT_HEADER: _as_header(event.type),
         envelope.HOOK_ID_HEADER: hook_id,
-        envelope.HOOK_PROJECT_HEADER: event.project_slug or "",
+        envelope.HOOK_PROJECT_HEADER: _as_header(event.project_slug or ""),
     }
     if secret is not None:
         headers[envelope.SIGNATURE_HEADER] = sign(body, secret)
@@ -62,12 +63,12 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
     """Send one POST, on a connection of its own and without following a redirect.
 
     Raises:
-        ValueError: the address is no http:// or https:// one.
-        NotSent: nobody answered within 30 seconds.
+        ValueError: the address is no http:// or https:// one, or has a user's name in it.
+        NotSent: nobody answered, or said nothing for 30 seconds.
     """
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is no address that begins with http:// or https://.")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        raise ValueError("The address has to begin with http:// or https:// and a host's name.")
     connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     connection = connect(parts.hostname, parts.port, timeout=TIMEOUT.total_seconds())
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -82,3 +83,8 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         connection.close()
     duration = timedelta(seconds=time.monotonic() - started)
     return Answer(status=response.status, body=answer, duration=duration)
+
+
+def _as_header(value: str) -> str:
+    """Return text of any kind as Latin-1 that is UTF-8 on its way."""
+    return one_line(value, envelope.MAX_NAME_LENGTH).encode().decode("latin-1")

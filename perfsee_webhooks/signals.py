@@ -32,7 +32,8 @@ _Receiver = TypeVar("_Receiver", bound=Callable[..., Any])
 class EventSignal(Signal):
     """A signal sent for each delivery whose event type its pattern matches.
 
-    `events.compiled` says how a pattern reads, and what it raises.
+    `events.compiled` says how a pattern reads, and what it raises. Only the signals of this module
+    are sent, and those that `receive` makes.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -47,12 +48,10 @@ class EventSignal(Signal):
         """Say whether a delivery of this event type is sent to the signal's receivers."""
         return self._matches(event_type) is not None
 
-    def live_receivers(self, sender: object) -> list[tuple[Callable[..., Any], bool]]:
-        """Return the receivers for a sender that still exist, and whether each is async."""
+    def live_receivers(self, sender: object) -> list[Callable[..., Any]]:
+        """Return the receivers for a sender that still exist, sync and async ones."""
         synchronous, asynchronous = self._live_receivers(sender)
-        return [(function, False) for function in synchronous] + [
-            (function, True) for function in asynchronous
-        ]
+        return [*synchronous, *asynchronous]
 
 
 # Sent for every delivery, of a known event or not, also for a body that could not be read.
@@ -113,7 +112,6 @@ class ConnectedReceiver:
 
     label: str
     function: Callable[..., Any]
-    is_async: bool
     signal: EventSignal
 
 
@@ -121,23 +119,22 @@ def receivers_of(event_type: str, sender: object) -> list[ConnectedReceiver]:
     """Return the receivers of an event in the order in which they are run, each of them once."""
     found: list[ConnectedReceiver] = []
     for signal in list(_signals.values()):
-        if signal.matches(event_type):
-            for function, is_async in signal.live_receivers(sender):
-                if all(function != receiver.function for receiver in found):
-                    label = _label(function, taken={receiver.label for receiver in found})
-                    found.append(
-                        ConnectedReceiver(
-                            label=label, function=function, is_async=is_async, signal=signal
-                        )
-                    )
+        functions = signal.live_receivers(sender) if signal.matches(event_type) else ()
+        for function in functions:
+            if all(function != receiver.function for receiver in found):
+                label = _label(function, taken={receiver.label for receiver in found})
+                found.append(ConnectedReceiver(label=label, function=function, signal=signal))
     return found
 
 
 def _label(function: Callable[..., Any], taken: set[str]) -> str:
-    named = function if hasattr(function, "__qualname__") else type(function)
-    path = one_line(f"{named.__module__}.{named.__qualname__}", MAX_LABEL_LENGTH)
-    label, number = path, 1
+    """Return the dotted path of a receiver, numbered where several have the same."""
+    wrapped = getattr(function, "func", function)  # of a functools.partial
+    named = wrapped if hasattr(wrapped, "__qualname__") else type(wrapped)
+    path = f"{named.__module__}.{named.__qualname__}"
+    label, number = one_line(path, MAX_LABEL_LENGTH), 1
     while label in taken:
         number += 1
-        label = f"{path}#{number}"
+        suffix = f"#{number}"
+        label = one_line(path, MAX_LABEL_LENGTH - len(suffix)) + suffix
     return label

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 # takes those of Django where Django has them, else those of the package `django-tasks`.
 _IMPLEMENTATION = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
 
+_FAILED = "The delivery with primary key %s could not be %s; the sweep will take it up."
+
 
 def schedule(primary_keys: Sequence[int], *, response: HttpResponseBase) -> None:
     """Have deliveries processed in the way that `PROCESSING` names.
@@ -52,8 +54,8 @@ def hand_over(primary_key: int) -> bool:
             delivery_task().enqueue(primary_key)
         else:
             import_string(webhook_settings.processing)(primary_key)
-    except Exception:  # noqa: BLE001  # whatever an engine raises, the answer must leave
-        _log_failure("handed over", primary_key)
+    except Exception:
+        logger.exception(_FAILED, primary_key, "handed over", extra={"delivery_pk": primary_key})
         Delivery(pk=primary_key).expect_at(None)
         return False
     return True
@@ -130,18 +132,8 @@ def _process_and_log(primary_keys: Sequence[int]) -> None:
     for primary_key in primary_keys:
         try:
             process(primary_key)
-        except Exception:  # noqa: BLE001  # nobody is there to catch it: the answer has left
-            _log_failure("processed", primary_key)
-
-
-def _log_failure(attempted: str, primary_key: int) -> None:
-    logger.error(
-        "The delivery with primary key %s could not be %s; the sweep will take it up.",
-        primary_key,
-        attempted,
-        exc_info=True,
-        extra={"delivery_pk": primary_key},
-    )
+        except Exception:
+            logger.exception(_FAILED, primary_key, "processed", extra={"delivery_pk": primary_key})
 
 
 def _task_where_configured(function: Any) -> Any:

@@ -31,8 +31,9 @@ def lines(value: str, max_length: int) -> str:
 
     Of a traceback the last lines say what happened, so the beginning is what gives way.
     """
-    fit = _UNFIT_IN_LINES.sub(REPLACEMENT, value[-(max_length + 1) :])
-    return fit if len(fit) <= max_length else "…" + fit[1 - max_length :]
+    end = value[-(max_length + 1) :].replace("\r\n", "\n")
+    fit = _UNFIT_IN_LINES.sub(REPLACEMENT, end)
+    return fit if len(fit) <= max_length else "…" + fit[len(fit) - max_length + 1 :]
 
 
 def _shortened(value: str, max_length: int) -> str:

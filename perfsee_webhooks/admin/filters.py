@@ -31,7 +31,7 @@ class EventFilter(admin.SimpleListFilter):
             return queryset
         if self.value() == _OTHER:
             return queryset.exclude(event_type__in=events.KNOWN)
-        return queryset.filter(event_type=_fit(self.value()))
+        return queryset.filter(event_type=self.value())
 
 
 class ProjectFilter(admin.SimpleListFilter):
@@ -47,8 +47,21 @@ class ProjectFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
         """Keep the deliveries about the chosen project."""
-        return queryset if self.value() is None else queryset.filter(project=_fit(self.value()))
+        return queryset if self.value() is None else queryset.filter(project=self.value())
 
 
-def _fit(value: str | None) -> str:
-    return (value or "").replace("\x00", "")
+class ReplayFilter(admin.SimpleListFilter):
+    """Deliveries of one replay; offered only where the page of that replay has led to them."""
+
+    title = "replay"
+    parameter_name = "replay"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer the replay that is chosen, so that it can be seen and be taken away."""
+        chosen = self.value()
+        return [(chosen, f"replay {chosen}")] if chosen else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        """Keep the deliveries that were last asked for by the chosen replay."""
+        chosen = self.value()
+        return queryset if chosen is None else queryset.filter(replay=int(chosen))

@@ -6,12 +6,10 @@ processes that try it at once exactly one succeeds.
 
 from __future__ import annotations
 
-import uuid
-from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from datetime import datetime
+from typing import Any
 
-from django.db import IntegrityError, models, router, transaction
+from django.db import models
 from django.utils import timezone
 
 from ..conf import webhook_settings
@@ -20,141 +18,18 @@ from ..envelope import (
     MAX_NAME_LENGTH,
     MAX_REF_LENGTH,
     UNSIGNED,
-    Envelope,
     readable_event,
 )
-from ..exceptions import DeliveryConflict, LeaseLost
+from ..exceptions import LeaseLost
 from ..payloads import Event
 from ..summaries import MAX_LENGTH as MAX_SUMMARY_LENGTH
-
-if TYPE_CHECKING:
-    from .replay import Replay
-
-
-class DeliveryQuerySet(models.QuerySet["Delivery"]):
-    """Deliveries by what is to be done about them."""
-
-    def on_primary(self) -> Self:
-        """Read from the database that is written to: a replica may not know the row yet."""
-        return self.using(router.db_for_write(self.model))
-
-    def without_body(self) -> Self:
-        """Leave the bytes in the database, for a list that does not show them."""
-        return self.defer("body", "headers")
-
-    def waiting(self, now: datetime) -> Self:
-        """Deliveries that wait for an attempt that is due."""
-        return self.filter(state__in=Delivery.WAITING, next_attempt_at__lte=now)
-
-    def abandoned(self, now: datetime) -> Self:
-        """Deliveries whose process let its lease run out."""
-        return self.filter(state=Delivery.State.PROCESSING, lease_expires_at__lt=now)
-
-    def overdue(self, now: datetime, grace: timedelta) -> Self:
-        """Deliveries to be processed that nobody was told of within `grace`."""
-        told = models.Q(handed_over_at__gt=now - grace)
-        return (self.waiting(now) | self.abandoned(now)).exclude(told)
-
-    def record(self, envelope: Envelope) -> Delivery | None:
-        """Store a verified request: one INSERT; return None for one that is known already.
-
-        A known id is counted with one UPDATE more.
-
-        Raises:
-            DeliveryConflict: the id is known, with another body.
-            DatabaseError: the database did not take the row.
-        """
-        database = router.db_for_write(self.model)
-        delivery = Delivery(
-            next_attempt_at=envelope.received_at,
-            handed_over_at=envelope.received_at,
-            **{name: getattr(envelope, name) for name in Envelope.__dataclass_fields__},
-        )
-        try:
-            with _savepoint_inside_a_transaction(database):
-                delivery.save(force_insert=True, using=database)
-        except IntegrityError:
-            if not self.using(database)._count_repeat(envelope):
-                raise
-            return None
-        return delivery
-
-    def _count_repeat(self, envelope: Envelope) -> bool:
-        """Count the arrival on the row that has its id; False if there is no such row."""
-        known = self.filter(delivery_id=envelope.delivery_id)
-        counted = known.filter(body_sha256=envelope.body_sha256).update(
-            repeats=models.F("repeats") + 1, last_repeated_at=envelope.received_at
-        )
-        if not counted and known.exists():
-            raise DeliveryConflict(
-                "This delivery id is already stored with another body: the first one is kept."
-            )
-        return bool(counted)
-
-    def claim(self, primary_key: int) -> Delivery | None:
-        """Lease a delivery to this process; None if it is not to be run, or another one has it.
-
-        Of a delivery that another process abandoned, `lost_attempt` says which attempt was lost.
-        """
-        now = timezone.now()
-        row = self.on_primary().filter(pk=primary_key)
-        token = row.waiting(now)._lease(now)
-        if token is not None:
-            return row.filter(lease_token=token).first()
-        abandoned = row.abandoned(now).first()
-        if abandoned is None:
-            return None
-        token = row.abandoned(now).filter(lease_token=abandoned.lease_token)._lease(now)
-        taken_over = row.filter(lease_token=token).first() if token else None
-        if taken_over is not None:
-            taken_over.lost_attempt = abandoned.attempts
-        return taken_over
-
-    def _lease(self, now: datetime) -> uuid.UUID | None:
-        """Lease the row; None if it is not as the filters want it."""
-        token = uuid.uuid4()
-        leased = self.update(
-            state=Delivery.State.PROCESSING,
-            attempts=models.F("attempts") + 1,
-            next_attempt_at=None,
-            lease_token=token,
-            lease_expires_at=now + webhook_settings.lease,
-        )
-        return token if leased else None
-
-    def reopen(self, replay: Replay) -> int:
-        """Make deliveries wait again, for a replay; return how many.
-
-        One that a process is running just now is left alone.
-        """
-        now = timezone.now()
-        running = models.Q(state=Delivery.State.PROCESSING, lease_expires_at__gte=now)
-        return self.exclude(running).update(
-            state=Delivery.State.RECEIVED,
-            attempts=0,
-            next_attempt_at=now,
-            handed_over_at=now,
-            settled_at=None,
-            lease_token=None,
-            lease_expires_at=None,
-            replay=replay,
-        )
+from .queries import WAITING, DeliveryQuerySet, DeliveryState
 
 
 class Delivery(models.Model):
     """One webhook delivery of Perfsee, stored once however often it arrives."""
 
-    class State(models.TextChoices):
-        """Where a delivery stands. Received and failed ones wait; processing is leased."""
-
-        RECEIVED = "received"
-        PROCESSING = "processing"
-        SUCCEEDED = "succeeded"
-        FAILED = "failed"
-        DEAD = "dead"
-        UNHANDLED = "unhandled"
-
-    WAITING: ClassVar = (State.RECEIVED, State.FAILED)
+    State = DeliveryState
 
     delivery_id = models.CharField(
         max_length=MAX_DELIVERY_ID_LENGTH,
@@ -316,10 +191,10 @@ class Delivery(models.Model):
 
         It changes nothing once a process has claimed it.
         """
-        waiting = Delivery.objects.on_primary().filter(pk=self.pk, state__in=self.WAITING)
+        waiting = Delivery.objects.on_primary().filter(pk=self.pk, state__in=WAITING)
         waiting.update(handed_over_at=handed_over_at)
 
-    def _settle(self, state: State) -> None:
+    def _settle(self, state: DeliveryState) -> None:
         self._release(state=state, settled_at=timezone.now())
 
     def _release(self, **changes: Any) -> None:
@@ -333,9 +208,3 @@ class Delivery(models.Model):
             raise LeaseLost(f"Another process has taken over delivery {self.delivery_id}.")
         for name, value in changes.items():
             setattr(self, name, value)
-
-
-def _savepoint_inside_a_transaction(database: str) -> AbstractContextManager[Any]:
-    """Outside a transaction one INSERT needs none; inside, PostgreSQL would lose the outer one."""
-    connection = transaction.get_connection(database)
-    return transaction.atomic(using=database) if connection.in_atomic_block else nullcontext()

@@ -30,6 +30,7 @@ class Command(BaseCommand):
         """Declare what the command takes."""
         parser.add_argument(
             "--event",
+            type=events.canonical,
             choices=[*events.KNOWN, ALL_EVENTS],
             default=ALL_EVENTS,
             help="which sample to send (default: %(default)s)",
@@ -43,6 +44,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--secret", help="the secret to sign with (default: the first of this site's SECRETS)"
         )
+        parser.add_argument("--unsigned", action="store_true", help="send without a signature")
         parser.add_argument(
             "--url", help=f"the receiver's address (default: this site's own on {ORIGIN})"
         )
@@ -54,6 +56,7 @@ class Command(BaseCommand):
         body: Path | None,
         count: int,
         secret: str | None,
+        unsigned: bool,
         url: str | None,
         **_options: Any,
     ) -> None:
@@ -61,7 +64,10 @@ class Command(BaseCommand):
         if count < 1:
             raise CommandError("--count has to be 1 or more.")
         url = url or _own_url()
-        secret = secret or _own_secret()
+        if unsigned:
+            secret = None
+        elif secret is None:
+            secret = _own_secret()
         answers = [
             self._send(url, sent, secret) for sent in _bodies(event, body) for _ in range(count)
         ]
@@ -69,7 +75,7 @@ class Command(BaseCommand):
         if failed:
             raise CommandError(f"{failed} of {len(answers)} deliveries were not accepted.")
 
-    def _send(self, url: str, body: bytes, secret: str) -> bool:
+    def _send(self, url: str, body: bytes, secret: str | None) -> bool:
         headers = sending.perfsee_headers(body, secret)
         try:
             answer = sending.post(url, body, headers)
