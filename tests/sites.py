@@ -18,7 +18,6 @@ from typing import Any
 
 from perfsee_webhooks import sending
 
-
 SECRET = "It’s a secret 🔑"
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30
@@ -101,7 +100,7 @@ def running_site(
     folder: Path = ROOT,
 ) -> Iterator[Site]:
     """Start the server on a migrated database and a port that the system picks, and stop it."""
-    site = Site(environment=_environment(database_url, environment), folder=folder)
+    site = Site(environment=running_environment(database_url, environment), folder=folder)
     process = subprocess.Popen(
         [sys.executable, "-m", server[0], *server[1:]],
         cwd=folder,
@@ -125,10 +124,13 @@ def running_site(
 
 def migrate(database_url: str) -> None:
     """Create the tables of the example site."""
-    Site(environment=_environment(database_url, {})).manage("migrate", "-v0")
+    Site(environment=running_environment(database_url)).manage("migrate", "-v0")
 
 
-def _environment(database_url: str, changes: Mapping[str, str]) -> dict[str, str]:
+def running_environment(
+    database_url: str, changes: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """Return the environment of a process of the example site."""
     return {
         **os.environ,
         "DATABASE_URL": database_url,

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from datetime import timedelta
+from unittest.mock import create_autospec
 
 import pytest
 from django.contrib.auth.models import Group, Permission
@@ -10,7 +12,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from perfsee_webhooks import processing, replay, signals
-from perfsee_webhooks.exceptions import LeaseLost
+from perfsee_webhooks.exceptions import GiveUp, LeaseLost, RetryLater
 from perfsee_webhooks.models import Delivery, ReceiverRun, Replay
 from perfsee_webhooks.processing import MAX_BACKOFF, process
 
@@ -152,17 +154,15 @@ def test_process__rolls_back_what_a_failing_receiver_wrote(delivery, connect):
         raise ValueError
 
     connect(name="bad", side_effect=write_and_fail)
-    connect(name="good", side_effect=lambda **kwargs: Group.objects.create(name="whole"))
+    connect(name="good", side_effect=lambda **_: Group.objects.create(name="whole"))
     process(delivery.pk)
     assert [group.name for group in Group.objects.all()] == ["whole"]
 
 
 def test_process__survives_a_receiver_that_breaks_its_transaction(delivery, connect):
     def break_transaction(**kwargs):
-        try:
+        with contextlib.suppress(IntegrityError):
             Delivery.objects.filter(pk=delivery.pk).update(state="nonsense")
-        except IntegrityError:
-            pass
 
     connect(name="breaker", side_effect=break_transaction)
     good = connect(name="good")
@@ -172,7 +172,7 @@ def test_process__survives_a_receiver_that_breaks_its_transaction(delivery, conn
 
 
 def test_process__takes_a_rollback_without_exception_for_a_failure(delivery, connect):
-    connect(side_effect=lambda **kwargs: transaction.set_rollback(True))
+    connect(side_effect=lambda **_: transaction.set_rollback(True))
     assert processed(delivery).state == State.FAILED
     assert "ReceiverRolledBack" in ReceiverRun.objects.get().exception
 
@@ -321,3 +321,130 @@ def test_backoff__is_drawn_below_a_longest_wait_that_doubles(attempts, webhook_s
     longest = min(base * 2 ** min(attempts - 1, 30), MAX_BACKOFF)
     assert timedelta(0) <= min(waits) < longest / 4
     assert longest * 3 / 4 < max(waits) <= longest
+
+
+def abandon(delivery: Delivery) -> None:
+    """Leave a delivery as a process leaves it that is killed while it runs a receiver."""
+    Delivery.objects.filter(pk=delivery.pk).update(
+        lease_expires_at=timezone.now() - timedelta(seconds=1)
+    )
+
+
+def be_killed(**kwargs):
+    raise KeyboardInterrupt
+
+
+def run_and_be_killed(delivery: Delivery) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        process(delivery.pk)
+    abandon(delivery)
+
+
+def test_process__records_the_run_of_a_worker_that_was_lost(delivery, connect):
+    connect(name="first")
+    connect(name="killer", side_effect=[KeyboardInterrupt, None])
+    connect(name="last")
+    run_and_be_killed(delivery)
+    assert processed(delivery).state == State.SUCCEEDED
+    assert outcomes() == [
+        ("tests.first", Outcome.SUCCEEDED),
+        ("tests.killer", Outcome.LOST),
+        ("tests.last", Outcome.SUCCEEDED),
+        ("tests.killer", Outcome.SUCCEEDED),
+    ]
+    lost = ReceiverRun.objects.get(outcome=Outcome.LOST)
+    assert lost.exception.startswith("worker lost")
+    assert (lost.attempt, lost.number) == (1, 1)
+
+
+def test_process__takes_the_failed_for_done_when_it_says_which_one_was_lost(delivery, connect):
+    connect(name="bad", side_effect=[ValueError, None])
+    connect(name="killer", side_effect=[KeyboardInterrupt, None])
+    run_and_be_killed(delivery)
+    assert processed(delivery).state == State.SUCCEEDED
+    lost = ReceiverRun.objects.get(outcome=Outcome.LOST)
+    assert lost.receiver == "tests.killer"
+
+
+def test_process__lets_all_others_run_before_the_one_that_ends_the_process(
+    delivery, connect, webhook_setting
+):
+    webhook_setting(MAX_ATTEMPTS=3)
+    killer = connect(name="killer", side_effect=be_killed)
+    good = connect(name="good")
+    for _ in range(3):
+        run_and_be_killed(delivery)
+    assert processed(delivery).state == State.DEAD
+    assert (killer.call_count, good.call_count) == (3, 1)
+    assert [outcome for receiver, outcome in outcomes() if receiver == "tests.killer"] == [
+        Outcome.LOST
+    ] * 3
+
+
+def test_process__takes_a_delivery_up_that_was_abandoned_before_any_receiver(delivery, connect):
+    receiver = connect()
+    Delivery.objects.claim(delivery.pk)
+    abandon(delivery)
+    assert processed(delivery).state == State.SUCCEEDED
+    assert receiver.call_count == 1
+
+
+def test_process__waits_as_long_as_a_receiver_asks_for(delivery, connect):
+    connect(name="busy", side_effect=RetryLater(timedelta(hours=3)))
+    connect(name="bad", side_effect=ValueError)
+    left = processed(delivery)
+    assert left.next_attempt_at is not None
+    assert timedelta(hours=2) < left.next_attempt_at - timezone.now() <= timedelta(hours=3)
+    assert ReceiverRun.objects.get(receiver="tests.busy").exception == (
+        "RetryLater: again in 3:00:00"
+    )
+
+
+def test_process__is_dead_when_nothing_but_given_up_receivers_is_left(delivery, connect):
+    hopeless = connect(name="hopeless", side_effect=GiveUp("no such project"))
+    bad = connect(name="bad", side_effect=[ValueError, None])
+    assert processed(delivery).state == State.FAILED
+    make_due()
+    assert processed(delivery).state == State.DEAD
+    assert (hopeless.call_count, bad.call_count) == (1, 2)
+    assert ReceiverRun.objects.get(receiver="tests.hopeless").gave_up
+
+
+def test_process__runs_a_receiver_that_gave_up_in_a_replay(delivery, connect):
+    hopeless = connect(side_effect=[GiveUp("no such project"), None])
+    assert processed(delivery).state == State.DEAD
+    replay.start(Delivery.objects.all(), requested_by="somebody")
+    assert processed(delivery).state == State.SUCCEEDED
+    assert hopeless.call_count == 2
+
+
+def test_process__forgets_a_receiver_that_no_longer_exists(delivery, connect):
+    connect(name="good")
+    gone = connect(name="gone", side_effect=ValueError)
+    assert processed(delivery).state == State.FAILED
+    signals.delivery_received.disconnect(gone)
+    make_due()
+    assert processed(delivery).state == State.SUCCEEDED
+
+
+def test_process__tells_once_of_a_dead_delivery(delivery, connect, webhook_setting, caplog):
+    def documented(sender, delivery, runs, **kwargs):
+        """The signature that the documentation gives a receiver of delivery_failed."""
+
+    webhook_setting(MAX_ATTEMPTS=2)
+    connect(side_effect=ValueError("no score"))
+    alert, broken = create_autospec(documented), create_autospec(documented, side_effect=OSError)
+    for receiver in (broken, alert):
+        signals.delivery_failed.connect(receiver)
+    try:
+        process(delivery.pk)
+        assert alert.call_count == 0
+        make_due()
+        assert processed(delivery).state == State.DEAD
+    finally:
+        for receiver in (broken, alert):
+            signals.delivery_failed.disconnect(receiver)
+    assert alert.call_count == 1
+    assert alert.call_args.kwargs["delivery"] == delivery
+    assert [run.exception for run in alert.call_args.kwargs["runs"]] == ["ValueError: no score"]
+    assert "delivery_failed failed" in caplog.text

@@ -61,6 +61,7 @@ class Command(BaseCommand):
         stopped = threading.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_: stopped.set())
+        self.stdout.write("Watching.")
         while not stopped.is_set():
             close_old_connections()
             try:
