@@ -1,4 +1,4 @@
-"""Start the example site on a real server, send it deliveries, and tell what became of them.
+"""Start the example site and its worker, send it deliveries, and tell what became of them.
 
 `python -m example_project.demo [--once]`
 """
@@ -16,7 +16,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Final
 
 import django
@@ -48,15 +50,16 @@ def main(arguments: list[str] | None = None) -> int:
 
     port = _free_port()
     password = secrets.token_urlsafe(12)
-    _prepare(password)
-    with _running_site(port) as origin:
-        as_expected = _play(_scenes(), f"{origin}/perfsee/webhook/")
-        if not options.once:
-            _leave_running(origin, password)
+    with _chat_that_is_down_twice() as chat:
+        _prepare(password, chat)
+        with _running_worker(), _running_site(port) as origin:
+            as_expected = _play(_scenes(), f"{origin}/perfsee/webhook/")
+            if not options.once:
+                _leave_running(origin, password)
     return 0 if as_expected else 1
 
 
-def _prepare(password: str) -> None:
+def _prepare(password: str, chat: str) -> None:
     """Set up the environment, an empty database unless one is given, and the admin user."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
@@ -64,6 +67,9 @@ def _prepare(password: str) -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "example_project.settings"
     os.environ["DJANGO_SECRET_KEY"] = secrets.token_urlsafe(50)
     os.environ["PERFSEE_SECRETS"] = SECRET
+    os.environ["PERFSEE_PROCESSING"] = "tasks"
+    os.environ["PERFSEE_BACKOFF_SECONDS"] = "1"
+    os.environ["BOARD_CHAT_URL"] = chat
     django.setup()
 
     from django.contrib.auth import get_user_model
@@ -91,15 +97,56 @@ def _free_port() -> int:
 
 
 @contextmanager
+def _chat_that_is_down_twice() -> Iterator[str]:
+    """Serve a chat that answers 503 to the first two messages about `checkout`, then 200."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Chat)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Chat(BaseHTTPRequestHandler):
+    refusals_left = 2
+
+    def do_POST(self) -> None:  # the base class calls it by this name
+        message = self.rfile.read(int(self.headers["Content-Length"]))
+        is_refused = b"checkout" in message and _Chat.refusals_left > 0
+        _Chat.refusals_left -= is_refused
+        self.send_response(503 if is_refused else 200)
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        """Print nothing."""
+
+
+@contextmanager
+def _running_worker() -> Iterator[None]:
+    command = ["django", "db_worker", "--interval=0.1", "--no-startup-delay"]
+    with _running(command, FOLDER / "worker.log"):
+        yield
+
+
+@contextmanager
 def _running_site(port: int) -> Iterator[str]:
     log = FOLDER / "server.log"
-    command = [sys.executable, "-m", "gunicorn", "--worker-class=gthread", "--threads=8"]
-    command += ["--no-control-socket", f"--bind=127.0.0.1:{port}", "example_project.wsgi"]
-    with log.open("wb") as written:
-        process = subprocess.Popen(command, stdout=written, stderr=written)  # noqa: S603  # our own
-    try:
+    command = ["gunicorn", "--worker-class=gthread", "--threads=8", "--no-control-socket"]
+    command += [f"--bind=127.0.0.1:{port}", "example_project.wsgi"]
+    with _running(command, log) as process:
         _wait_until_it_listens(process, port, log)
         yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def _running(module: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as written:
+        process = subprocess.Popen(  # noqa: S603  # our own
+            [sys.executable, "-m", *module], stdout=written, stderr=written
+        )
+    try:
+        yield process
     finally:
         process.terminate()
         process.wait(PATIENCE_SECONDS)
@@ -168,7 +215,14 @@ def _scenes() -> list[Scene]:
             body=bundle.replace(b'"score":57', b'"score":5700'),
             delivery_id=secrets.token_hex(8),
             status=204,
-            ending="failed: ImpossibleScore: 5700 is not between 0 and 100",
+            ending="dead: ImpossibleScore: 5700 is not between 0 and 100",
+        ),
+        Scene(
+            title="a chat that is down twice",
+            body=bundle.replace(b'"name":"main"', b'"name":"checkout"'),
+            delivery_id=secrets.token_hex(8),
+            status=204,
+            ending="succeeded, after announce_score failed 2 times",
         ),
     ]
 
@@ -203,18 +257,22 @@ def _ending(scene: Scene) -> str:
     if scene.status != 204:
         return f"refused: {refused.reason}" if refused else "nothing was kept"
     deadline = time.monotonic() + PATIENCE_SECONDS
-    unsettled = (Delivery.State.RECEIVED, Delivery.State.PROCESSING)
     while True:
         delivery = Delivery.objects.filter(delivery_id=scene.delivery_id).first()
-        if delivery is not None and delivery.state not in unsettled:
+        if delivery is not None and delivery.settled_at is not None:
             break
         if time.monotonic() > deadline:
-            return "nothing became of it"
+            return f"still {delivery.state}" if delivery else "nothing was stored"
         time.sleep(0.02)
     if delivery.repeats:
         return f"{delivery.state} once, came {delivery.repeats + 1} times"
-    failed = delivery.runs.filter(outcome=ReceiverRun.Outcome.FAILED).first()
-    return f"{delivery.state}: {failed.exception}" if failed else delivery.state
+    failed = delivery.runs.filter(outcome=ReceiverRun.Outcome.FAILED)
+    if not failed:
+        return delivery.state
+    if delivery.state == Delivery.State.DEAD:
+        return f"dead: {failed[0].exception}"
+    receiver = failed[0].receiver.rpartition(".")[2]
+    return f"{delivery.state}, after {receiver} failed {len(failed)} times"
 
 
 def _leave_running(origin: str, password: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import dj_database_url
+import django
 from django.core.management.utils import get_random_secret_key
 
 from perfsee_webhooks.conf import SQLITE_OPTIONS
@@ -100,8 +102,17 @@ LOGGING = {
     "loggers": {"perfsee_webhooks": {"handlers": ["console"], "level": "INFO"}},
 }
 
+# Where the board announces scores, in the form that most chats take: {"text": "…"}.
+BOARD_CHAT_URL = os.environ.get("BOARD_CHAT_URL", "")
+
+# Django 6 takes addresses, Django 5.2 pairs of name and address.
+_admins = _listed("DJANGO_ADMINS", "")
+ADMINS = _admins if django.VERSION >= (6, 0) else [(address, address) for address in _admins]
+EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+
 PERFSEE_WEBHOOKS = {
     "SECRETS": _listed("PERFSEE_SECRETS", ""),
     "PROCESSING": os.environ.get("PERFSEE_PROCESSING", "inline"),
+    "BACKOFF": timedelta(seconds=float(os.environ.get("PERFSEE_BACKOFF_SECONDS", "30"))),
     "PERFSEE_URL": os.environ.get("PERFSEE_URL", "https://perfsee.example"),
 }

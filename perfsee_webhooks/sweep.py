@@ -39,7 +39,7 @@ class Sweep:
 
 
 def sweep(*, batch_size: int) -> Sweep:
-    """Take up all that is overdue, a batch at a time.
+    """Take up all that is overdue, a batch at a time, until a whole batch fails.
 
     A delivery is overdue when it is to be processed and nobody was told of it within the last
     `LEASE`. Inline processing is done here and now; any other is told again. It is safe to run
@@ -50,10 +50,11 @@ def sweep(*, batch_size: int) -> Sweep:
     """
     report = Sweep(found=Counter(), endings=Counter())
     while batch := _take(batch_size):
-        for primary_key, state in batch:
-            report.found[state] += 1
-            report.endings[_take_up(primary_key)] += 1
-        if len(batch) < batch_size:
+        report.found.update(state for _primary_key, state in batch)
+        endings = Counter(_take_up(primary_key) for primary_key, _state in batch)
+        report.endings.update(endings)
+        # What an engine that is down did not take is overdue still, and would be found for ever.
+        if len(batch) < batch_size or endings[ERROR] == len(batch):
             break
     return report
 

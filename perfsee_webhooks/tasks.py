@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from importlib import import_module
 from typing import Any
 
 import django
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections, router, transaction
+from django.db import DatabaseError, connections, router
 from django.http import HttpResponseBase
 from django.utils.module_loading import import_string
 
@@ -30,18 +30,12 @@ _FAILED = "The delivery with primary key %s could not be %s; the sweep will take
 
 
 def schedule(primary_keys: Sequence[int], *, response: HttpResponseBase) -> None:
-    """Have deliveries processed in the way that `PROCESSING` names.
+    """Have deliveries processed in the way that `PROCESSING` names, once `response` has been sent.
 
-    Inline processing starts when `response` has been sent. Any other way is told of each primary
-    key as soon as its row is committed. Neither can fail the response: what goes wrong is logged,
-    and the delivery waits for the sweep.
+    So neither a slow receiver nor an engine that does not answer can hold up the response, or fail
+    it: what goes wrong is logged, and the delivery waits for the sweep.
     """
-    if webhook_settings.processing == INLINE:
-        _after(response, partial(_process_and_log, primary_keys))
-    else:
-        database = router.db_for_write(Delivery)
-        for primary_key in primary_keys:
-            transaction.on_commit(partial(hand_over, primary_key), using=database)
+    _after(response, partial(_start, primary_keys))
 
 
 def hand_over(primary_key: int) -> bool:
@@ -56,9 +50,20 @@ def hand_over(primary_key: int) -> bool:
             import_string(webhook_settings.processing)(primary_key)
     except Exception:
         logger.exception(_FAILED, primary_key, "handed over", extra={"delivery_pk": primary_key})
-        Delivery(pk=primary_key).expect_at(None)
+        _leave_to_the_sweep(primary_key)
         return False
     return True
+
+
+def _leave_to_the_sweep(primary_key: int) -> None:
+    try:
+        Delivery(pk=primary_key).expect_at(None)
+    except DatabaseError:
+        logger.exception(
+            "The sweep will take the delivery with primary key %s up only after LEASE.",
+            primary_key,
+            extra={"delivery_pk": primary_key},
+        )
 
 
 def delivery_task() -> Any:
@@ -90,9 +95,12 @@ def process_delivery(primary_key: int) -> None:
 def _hand_over_at(delivery: Delivery, moment: datetime | None) -> None:
     """Tell the engine of the next attempt, if it can wait; else the sweep will."""
     task = delivery_task()
-    if task.get_backend().supports_defer:
-        task.using(run_after=moment).enqueue(delivery.pk)
-        delivery.expect_at(moment)
+    if moment is None or not task.get_backend().supports_defer:
+        return
+    # RQ cuts fractions of a second off: the task would come too early, and find nothing due.
+    moment = moment.replace(microsecond=0) + timedelta(seconds=1)
+    task.using(run_after=moment).enqueue(delivery.pk)
+    delivery.expect_at(moment)
 
 
 def _after(response: HttpResponseBase, work: Callable[[], None]) -> None:
@@ -128,10 +136,11 @@ def _connection_left_as_found() -> Iterator[None]:
             connection.close()
 
 
-def _process_and_log(primary_keys: Sequence[int]) -> None:
+def _start(primary_keys: Sequence[int]) -> None:
+    start = process if webhook_settings.processing == INLINE else hand_over
     for primary_key in primary_keys:
         try:
-            process(primary_key)
+            start(primary_key)
         except Exception:
             logger.exception(_FAILED, primary_key, "processed", extra={"delivery_pk": primary_key})
 

@@ -34,7 +34,7 @@ class PrivatePostgreSQL:
     def start(cls) -> PrivatePostgreSQL:
         """Create a cluster and start it, as another user where this one is root."""
         # The socket's path may have 107 bytes at most, so not below a deep TMPDIR.
-        folder = Path(tempfile.mkdtemp(prefix="perfsee-pg-", dir="/tmp"))  # noqa: S108
+        folder = Path(tempfile.mkdtemp(prefix="perfsee-pg-", dir="/tmp"))
         user = _UNPRIVILEGED if os.geteuid() == 0 else None
         binaries = _usable_by(user, _binaries(), folder)
         if user:

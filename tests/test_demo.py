@@ -15,5 +15,5 @@ def test_demo__ends_well_and_by_itself(site_database_url, tmp_path):
         text=True,
     )
     assert demo.returncode == 0, demo.stdout + demo.stderr
-    assert "8 of 8 ended as they should." in demo.stdout
+    assert "9 of 9 ended as they should." in demo.stdout
     assert demo.stderr == ""

@@ -58,6 +58,7 @@ def test_readme__leads_to_a_first_delivery(newcomer):
     sent = newcomer.manage("perfsee_send", "--url", newcomer.url)
     assert re.findall(r"^204", sent, re.MULTILINE) == ["204"] * 4
     newcomer.wait_until_settled()
+    assert newcomer.manage("perfsee_sweep") == "Nothing is overdue.\n"
     printed = "".join(newcomer.printed)
     assert "main on feat/webhook scores 57" in printed
     assert "perfsee: Home on Mobile 4G completed" in printed
@@ -68,6 +69,7 @@ def test_readme__names_only_commands_that_are_tested():
         "python -m pip install django-perfsee-webhooks",
         "python manage.py migrate",
         "python manage.py perfsee_send",
+        "python manage.py perfsee_sweep --watch 10",
         "make demo",
         "make test",
     ]

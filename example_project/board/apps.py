@@ -11,4 +11,4 @@ class BoardConfig(AppConfig):
 
     def ready(self) -> None:
         """Import the receivers, which connects them."""
-        from . import receivers  # noqa: F401  # imported for what it connects
+        from . import alerts, receivers  # noqa: F401  # imported for what they connect

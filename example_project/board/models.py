@@ -36,6 +36,16 @@ class BundleScore(models.Model):
         return self.score - self.baseline_score
 
 
+class SentAlert(models.Model):
+    """When the admins were last told of a group of failures."""
+
+    group = models.CharField(max_length=500, unique=True)
+    sent_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.group
+
+
 class PageReport(models.Model):
     """The latest lab report of a page with a profile."""
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+from urllib.request import Request, urlopen
 
+from django.conf import settings
 from django.db.models import F
 from django.dispatch import receiver
 
+from perfsee_webhooks.exceptions import GiveUp
 from perfsee_webhooks.models import Delivery
 from perfsee_webhooks.payloads import Event, SnapshotReport
 from perfsee_webhooks.signals import bundle_finished, receive
@@ -14,9 +18,11 @@ from perfsee_webhooks.text import lines, one_line
 
 from .models import BundleScore, PageReport
 
+CHAT_TIMEOUT_SECONDS = 10
 
-class ImpossibleScore(ValueError):
-    """A score that is not between 0 and 100."""
+
+class ImpossibleScore(GiveUp):
+    """A score that is not between 0 and 100, which no other attempt would mend."""
 
 
 @receiver(bundle_finished)
@@ -40,6 +46,18 @@ def keep_score(sender: type[Delivery], delivery: Delivery, event: Event, **kwarg
         built_at=built_at,
     )
     BundleScore.objects.filter(pk=score.pk).update(builds=F("builds") + 1)
+
+
+@receiver(bundle_finished)
+def announce_score(sender: type[Delivery], delivery: Delivery, event: Event, **kwargs: Any) -> None:
+    """Tell the chat, if the site has one. A chat that is down makes the receiver run again."""
+    if not settings.BOARD_CHAT_URL:
+        return
+    message = json.dumps({"text": delivery.summary}).encode()
+    headers = {"Content-Type": "application/json"}
+    request = Request(settings.BOARD_CHAT_URL, message, headers)  # noqa: S310  # the site's own
+    with urlopen(request, timeout=CHAT_TIMEOUT_SECONDS):  # noqa: S310  # as above
+        pass
 
 
 @receive("lab:*")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback as traceback_module
 from datetime import datetime, timedelta
 from typing import Final, Self
@@ -17,6 +18,7 @@ from .delivery import Delivery
 MAX_ASKER_LENGTH: Final = 150
 _MAX_EXCEPTION_LENGTH: Final = 500
 _MAX_TRACEBACK_LENGTH: Final = 20_000
+_PLACE: Final = re.compile(r'^  File "(.+?", line \d+), in ', re.MULTILINE)
 
 
 class ReceiverRunQuerySet(models.QuerySet["ReceiverRun"]):
@@ -108,6 +110,13 @@ class ReceiverRun(models.Model):
     def duration_ms(self) -> float:
         """The duration in milliseconds."""
         return self.duration / timedelta(milliseconds=1)
+
+    @property
+    def failure_group(self) -> str:
+        """What a failure has in common with its like: receiver, type of exception, place."""
+        kind = self.exception.partition(":")[0]
+        places = _PLACE.findall(self.traceback)
+        return f"{self.receiver}: {kind}{f' at {places[-1]}' if places else ''}"
 
     def succeed(self) -> None:
         """Store the run as succeeded, in the transaction of the receiver."""

@@ -1,0 +1,1 @@
+"""An app whose receivers count themselves, for a site whose processes are killed."""
