@@ -39,9 +39,9 @@ DEFAULTS: Final[Mapping[str, Any]] = MappingProxyType(
 )
 
 # `OPTIONS` for a SQLite database whose processes write at once: readers do not block the writer
-# (WAL), a transaction that will write waits for its turn at its start (IMMEDIATE) and long enough
-# (`timeout`, in seconds: Perfsee waits for 30), and a commit is on the disk before it returns (FULL), since a 204 is a
-# promise.
+# (WAL), a transaction that will write waits for its turn at its start (IMMEDIATE) for as long as
+# Perfsee may wait for the answer (`timeout`, in seconds), and a commit is on the disk before it
+# returns (FULL), since a 204 is a promise.
 SQLITE_OPTIONS: Final[Mapping[str, Any]] = {
     "transaction_mode": "IMMEDIATE",
     "timeout": 25,

@@ -18,7 +18,7 @@ from .delivery import Delivery
 MAX_ASKER_LENGTH: Final = 150
 _MAX_EXCEPTION_LENGTH: Final = 500
 _MAX_TRACEBACK_LENGTH: Final = 20_000
-_PLACE: Final = re.compile(r'^  File "(.+?", line \d+), in ', re.MULTILINE)
+_PLACE: Final = re.compile(r'^  File "(.+?)", line (\d+), in ', re.MULTILINE)
 
 
 class ReceiverRunQuerySet(models.QuerySet["ReceiverRun"]):
@@ -116,7 +116,8 @@ class ReceiverRun(models.Model):
         """What a failure has in common with its like: receiver, type of exception, place."""
         kind = self.exception.partition(":")[0]
         places = _PLACE.findall(self.traceback)
-        return f"{self.receiver}: {kind}{f' at {places[-1]}' if places else ''}"
+        place = " at {}:{}".format(*places[-1]) if places else ""
+        return f"{self.receiver}: {kind}{place}"
 
     def succeed(self) -> None:
         """Store the run as succeeded, in the transaction of the receiver."""
