@@ -93,11 +93,10 @@ def test_mail_about_dead_delivery__tells_failures_of_two_receivers_apart(body, c
 def test_failure_group__is_receiver_exception_and_place():
     run = ReceiverRun(receiver="app.receive", exception="ValueError: no score")
     assert run.failure_group == "app.receive: ValueError"
-    try:
-        raise ValueError("no score")
-    except ValueError as error:
-        run.describe(error)
-    assert run.failure_group.startswith(f'app.receive: ValueError at {__file__}:')
+    with pytest.raises(ValueError, match="no score") as raised:
+        int("no score")
+    run.describe(raised.value)
+    assert run.failure_group.startswith(f"app.receive: ValueError at {__file__}:")
 
 
 @pytest.mark.django_db

@@ -78,9 +78,9 @@ def test_keep_score__keeps_the_newest_build_in_whatever_order_they_come(post):
 @pytest.mark.parametrize("score", [1000, -1, 100.1])
 def test_keep_score__refuses_an_impossible_score(post, score):
     post(artifact(score=score))
-    assert states() == ["failed"]
+    assert states() == ["dead"]
     assert not BundleScore.objects.exists()
-    assert "ImpossibleScore" in Delivery.objects.get().runs.get().exception
+    assert "ImpossibleScore" in Delivery.objects.get().runs.get(outcome="failed").exception
 
 
 def test_keep_reports__keeps_each_page_of_a_snapshot(client, post):

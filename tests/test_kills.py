@@ -95,7 +95,7 @@ class Chaos:
     done: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        while not self.done.wait(self.chance.uniform(0.2, 1.5)):
+        while not self.done.wait(self.chance.uniform(0.3, 2)):
             self.chance.choice(self.harms)()
 
 

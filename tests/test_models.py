@@ -140,6 +140,22 @@ def test_claim__takes_over_when_a_lease_has_run_out(delivery):
     assert second.attempts == 2
 
 
+def test_claim__leaves_a_lease_that_is_renewed_at_the_last_moment(delivery):
+    first = claimed(delivery)
+    lose_lease(first)
+    statements = []
+
+    def renew_before_the_take_over(execute, sql, params, many, context):
+        statements.append(sql.split()[0])
+        if statements == ["UPDATE", "SELECT", "UPDATE"]:
+            first.renew_lease()
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(renew_before_the_take_over):
+        assert Delivery.objects.claim(delivery.pk) is None
+    assert Delivery.objects.get().lease_token == first.lease_token
+
+
 @pytest.mark.parametrize("verb", ["succeed", "go_unhandled", "die", "renew_lease"])
 def test_verbs__refuse_whose_lease_is_lost(delivery, verb):
     first = claimed(delivery)

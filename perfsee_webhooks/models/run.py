@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import traceback as traceback_module
 from datetime import datetime, timedelta
-from typing import Final, Self
+from typing import Final
 
 from django.db import models
 from django.utils import timezone
@@ -19,14 +19,6 @@ MAX_ASKER_LENGTH: Final = 150
 _MAX_EXCEPTION_LENGTH: Final = 500
 _MAX_TRACEBACK_LENGTH: Final = 20_000
 _PLACE: Final = re.compile(r'^  File "(.+?)", line (\d+), in ', re.MULTILINE)
-
-
-class ReceiverRunQuerySet(models.QuerySet["ReceiverRun"]):
-    """Runs by their outcome."""
-
-    def succeeded(self) -> Self:
-        """Runs whose receiver returned and whose transaction was committed."""
-        return self.filter(outcome=ReceiverRun.Outcome.SUCCEEDED)
 
 
 class ReceiverRun(models.Model):
@@ -81,8 +73,6 @@ class ReceiverRun(models.Model):
     requested_by = models.CharField(
         max_length=MAX_ASKER_LENGTH, blank=True, help_text="Who asked for the replay."
     )
-
-    objects = ReceiverRunQuerySet.as_manager()
 
     class Meta:
         ordering = ("started_at", "id")
