@@ -254,7 +254,7 @@ def _why_not(primary_keys: list[int]) -> str:
     if len(primary_keys) > MAX_SELECTED:
         return (
             f"Nothing is replayed: at most {MAX_SELECTED} deliveries can be replayed at once from "
-            "here. Filter the list, or use the command perfsee_replay."
+            "here. Filter the list."
         )
     return "" if primary_keys else "Nothing is replayed: the selected deliveries are gone."
 

@@ -77,12 +77,12 @@ class Rejection(models.Model):
     class Reason(models.TextChoices):
         """Why it was refused; the values are the `code` of the exceptions."""
 
-        MISSING_SIGNATURE = exceptions.MissingSignature.code
-        MALFORMED_SIGNATURE = exceptions.MalformedSignature.code
-        WRONG_SIGNATURE = exceptions.WrongSignature.code
-        PROJECT_NOT_ALLOWED = exceptions.ProjectNotAllowed.code
-        MALFORMED = exceptions.MalformedRequest.code
-        TOO_LARGE = exceptions.BodyTooLarge.code
+        MISSING_SIGNATURE = exceptions.MissingSignature.code, "Missing signature"
+        MALFORMED_SIGNATURE = exceptions.MalformedSignature.code, "Malformed signature"
+        WRONG_SIGNATURE = exceptions.WrongSignature.code, "Wrong signature"
+        PROJECT_NOT_ALLOWED = exceptions.ProjectNotAllowed.code, "Project not allowed"
+        MALFORMED = exceptions.MalformedRequest.code, "Malformed request"
+        TOO_LARGE = exceptions.BodyTooLarge.code, "Body too large"
         CONFLICT = exceptions.DeliveryConflict.code, "Same id, other body"
 
     reason = models.CharField(max_length=20, choices=Reason, help_text="Why it was refused.")
