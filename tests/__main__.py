@@ -20,6 +20,7 @@ def main(arguments: list[str]) -> int:
     run("coverage", "erase")
     exercised = []
     for database in DATABASES:
+        lines = ""
         for part in [arguments] if arguments else PARTS:
             command = ["-X", "dev", "-m", "coverage", "run", "-m", "pytest"]
             lines, status = run_and_read(*command, "--database", database, *part)
