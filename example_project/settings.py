@@ -107,8 +107,12 @@ BOARD_CHAT_URL = os.environ.get("BOARD_CHAT_URL", "")
 
 # Django 6 takes addresses, Django 5.2 pairs of name and address.
 _admins = _listed("DJANGO_ADMINS", "")
+_mailer = "django.core.mail.backends.console.EmailBackend"
 ADMINS = _admins if django.VERSION >= (6, 0) else [(address, address) for address in _admins]
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": _mailer}}
+else:
+    EMAIL_BACKEND = _mailer
 
 PERFSEE_WEBHOOKS = {
     "SECRETS": _listed("PERFSEE_SECRETS", ""),

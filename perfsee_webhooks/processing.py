@@ -90,18 +90,9 @@ def _settle(
 
 
 def _die(delivery: Delivery, failed: list[ReceiverRun]) -> None:
-    """Settle as dead, and tell the receivers of `delivery_failed`."""
+    """Settle as dead, and tell the receivers of `delivery_failed`; Django logs what they raise."""
     delivery.die()
-    told = delivery_failed.send_robust(sender=Delivery, delivery=delivery, runs=failed)
-    for receiver, answer in told:
-        if isinstance(answer, Exception):
-            logger.error(
-                "Receiver %r of delivery_failed failed on delivery %s.",
-                receiver,
-                delivery.delivery_id,
-                exc_info=answer,
-                extra={"delivery_id": delivery.delivery_id},
-            )
+    delivery_failed.send_robust(sender=Delivery, delivery=delivery, runs=failed)
 
 
 def _record_lost(delivery: Delivery, receivers: list[ConnectedReceiver], history: History) -> None:
