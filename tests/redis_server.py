@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -55,6 +56,16 @@ class PrivateRedis:
                 self.process.kill()
                 self.process.wait()
         self.process = None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let it take connections, but not answer, as behind a network that loses packets."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     @contextmanager
     def client(self) -> Iterator[Redis]:

@@ -14,12 +14,15 @@ from django.db import connection
 from django.http import HttpResponse
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from example_project.security import POLICY
 from perfsee_webhooks.admin.base import MAX_COUNT, CappedPaginator
 from perfsee_webhooks.admin.received import MAX_SHOWN_BYTES, Received
 from perfsee_webhooks.envelope import Envelope
+from perfsee_webhooks.exceptions import GiveUp
 from perfsee_webhooks.models import Delivery, ReceiverRun, Rejection, Replay
+from perfsee_webhooks.processing import process
 from perfsee_webhooks.samples import sample_body
 from perfsee_webhooks.sending import perfsee_headers
 
@@ -311,17 +314,39 @@ def test_detail__links_to_the_page_on_perfsee(admin_client, webhook_setting, sit
     assert (path or "–") in shown.text
 
 
-def test_detail__shows_the_runs_with_the_latest_traceback_open(admin_client, connect, post, body):
+def test_detail__shows_the_runs_of_the_receivers(admin_client, connect, post, body):
     connect(name="good")
     connect(name="bad", side_effect=RuntimeError("it broke"))
     post(body)
-    response = admin_client.get(detail(Delivery.objects.get()))
-    text = Page(response).words
-    assert re.search(r"Succeeded tests\.good run 1 \(first\), [-0-9]+ [:0-9]+ , [.0-9]+ ms", text)
-    assert "Failed tests.bad run 1 (first)" in text
-    assert "RuntimeError: it broke Traceback (most recent call last):" in text
-    assert "processing.py" in text
-    assert response.text.count("<details open>") == 1
+    words = page(admin_client, detail(Delivery.objects.get())).words
+    assert re.search(r"Succeeded tests\.good run 1 \(first\), [-0-9]+ [:0-9]+ , [.0-9]+ ms", words)
+    assert "Failed tests.bad run 1 (first)" in words
+    assert "RuntimeError: it broke Traceback (most recent call last):" in words
+    assert "processing.py" in words
+
+
+@pytest.mark.parametrize(("is_mended", "opened"), [(False, ["second: "]), (True, [])])
+def test_detail__opens_the_traceback_to_look_at(
+    admin_client, connect, post, body, is_mended, opened
+):
+    bad = connect(name="bad", side_effect=[RuntimeError("first: "), RuntimeError("second: "), None])
+    connect(name="good")
+    post(body)
+    for _ in range(1 + is_mended):
+        Delivery.objects.update(next_attempt_at=timezone.now())
+        process(Delivery.objects.get().pk)
+    assert bad.call_count == 2 + is_mended
+    text = admin_client.get(detail(Delivery.objects.get())).text
+    assert re.findall(r"<details open>\s*<summary>RuntimeError: (.*)<", text) == opened
+    assert text.count("<summary>RuntimeError") == 2
+
+
+def test_detail__tells_of_runs_without_a_traceback(admin_client, connect, post, body):
+    connect(side_effect=GiveUp("no use"))
+    post(body)
+    ReceiverRun.objects.update(exception="worker lost", traceback="", outcome="lost")
+    words = page(admin_client, detail(Delivery.objects.get())).words
+    assert re.search(r"Lost tests\.receiver run 1 .* asked not to be run again worker lost", words)
 
 
 def test_detail__reads_body_and_runs_once(admin_client, connect, post, body):
@@ -331,8 +356,9 @@ def test_detail__reads_body_and_runs_once(admin_client, connect, post, body):
     path = detail(Delivery.objects.get())
     with CaptureQueriesContext(connection) as captured:
         admin_client.get(path)
-    assert sum('."body"' in query["sql"] for query in captured) == 1
-    assert len(captured) <= 6
+    read = [query["sql"] for query in captured]
+    assert len([sql for sql in read if '."body"' in sql or '."headers"' in sql]) == 1
+    assert len([sql for sql in read if "perfsee_webhooks_" in sql]) == 3
 
 
 def test_detail__is_safe_with_hostile_content(admin_client, connect, post, monkeypatch):
@@ -470,9 +496,9 @@ def test_rights__hold_for_each_list(client, person, model):
 @pytest.mark.parametrize(
     ("secret", "changes", "reason"),
     [
-        ("wrong", {}, "Wrong Signature"),
-        (None, {}, "Missing Signature"),
-        (SECRET, {"X-Perfsee-Delivery": "no id!"}, "Malformed"),
+        ("wrong", {}, "Wrong signature"),
+        (None, {}, "Missing signature"),
+        (SECRET, {"X-Perfsee-Delivery": "no id!"}, "Malformed request"),
     ],
 )
 def test_rejection__shows_why_and_what(admin_client, post, body, secret, changes, reason):

@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth import get_permission_codename
 from django.db.models import OuterRef, QuerySet, Subquery, Sum
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
@@ -163,9 +163,11 @@ class DeliveryAdmin(ReadOnlyAdmin):
         """Show a delivery with the timeline of its runs, its payload and its headers."""
         delivery: Delivery = context["original"]
         delivery.refresh_from_db(fields=("body", "headers"))
+        runs = list(delivery.runs.all())
         context |= {
             "can_replay": self.has_replay_permission(request),
-            "runs": delivery.runs.all(),
+            "runs": runs,
+            "run_to_look_at": _run_to_look_at(delivery, runs),
             "received": Received.read(bytes(delivery.body), delivery.headers),
             "body_size": len(delivery.body),
             "changelist_url": self._changelist_url(),
@@ -247,7 +249,14 @@ def _filters_of_list(request: HttpRequest) -> str:
     The confirmation carries it along and is sent to the list without it: of what was confirmed,
     a filter would drop the deliveries whose state has changed in the meantime.
     """
-    return QueryDict(request.POST.get("filters", request.GET.urlencode())).urlencode()
+    return request.POST.get("filters", request.GET.urlencode())
+
+
+def _run_to_look_at(delivery: Delivery, runs: list[ReceiverRun]) -> ReceiverRun | None:
+    """Return the latest run that says why a delivery has not succeeded."""
+    if delivery.state == Delivery.State.SUCCEEDED:
+        return None
+    return next((run for run in reversed(runs) if run.outcome != run.Outcome.SUCCEEDED), None)
 
 
 def _why_not(primary_keys: list[int]) -> str:

@@ -1,11 +1,10 @@
-"""An app whose one receiver writes down which process it ran in."""
+"""An app with one receiver, which writes down where it runs, for a site that a test starts."""
 
 from django.apps import AppConfig
 
 
 class EnginesConfig(AppConfig):
     name = "tests.engines"
-    label = "engines"
 
     def ready(self):
         from perfsee_webhooks.signals import delivery_received

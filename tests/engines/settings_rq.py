@@ -1,3 +1,5 @@
+"""Deliveries go through RQ."""
+
 import os
 
 from tests.engines.settings import *  # noqa: F403
