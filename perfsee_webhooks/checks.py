@@ -83,6 +83,7 @@ def check_settings(**_kwargs: Any) -> list[CheckMessage]:
     return [
         *_unknown_keys(setting),
         *_broken_rules(values),
+        *_without_effect(values),
         *_secrets("SECRETS", values["SECRETS"]),
         *_hooks(values["HOOKS"]),
         *_nothing_to_verify_with(values),
@@ -102,6 +103,18 @@ def check_database(**_kwargs: Any) -> list[CheckMessage]:
                 f"DATABASES[{alias!r}] has AUTOCOMMIT off, so that no delivery would be committed.",
                 hint="Remove AUTOCOMMIT, or route the deliveries to another database.",
                 id="perfsee_webhooks.E008",
+            )
+        )
+    if (
+        connection.settings_dict["CONN_MAX_AGE"] != 0
+        and not connection.settings_dict["CONN_HEALTH_CHECKS"]
+    ):
+        messages.append(
+            Warning(
+                f"DATABASES[{alias!r}] keeps connections without looking whether they still work: "
+                "after each restart of the database a delivery is answered 503, and lost.",
+                hint="Set CONN_HEALTH_CHECKS to True.",
+                id="perfsee_webhooks.W009",
             )
         )
     if connection.vendor == "sqlite":
@@ -126,6 +139,16 @@ def _sqlite(alias: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:
             hint="Set PRAGMA synchronous = FULL, as SQLITE_OPTIONS of perfsee_webhooks.conf does.",
             id="perfsee_webhooks.W007",
         )
+
+
+def _without_effect(values: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    for key in ("KEEP_BODIES", "KEEP_ROWS", "SPOOL_DIR"):
+        if values[key] is not None and _RULES[key].holds(values[key]):
+            yield Warning(
+                f"PERFSEE_WEBHOOKS[{key!r}] has no effect in this version.",
+                hint="Remove it: nothing is pruned yet, and nothing spooled.",
+                id="perfsee_webhooks.W010",
+            )
 
 
 def _unknown_keys(setting: Mapping[str, Any]) -> Iterator[CheckMessage]:

@@ -105,7 +105,7 @@ class WebhookSettings:
 
     @property
     def lease(self) -> timedelta:
-        """How long a process owns the delivery that it runs; renewed after each receiver."""
+        """After how long without a sign of life a process that runs a delivery is lost."""
         return self._get("LEASE")
 
     @property
@@ -137,18 +137,32 @@ class WebhookSettings:
 
     def secrets_for(self, hook_id: str) -> list[Secret]:
         """Return the secrets valid for a hook: its own first, then those valid for any hook."""
-        own: Sequence[str] = self.hooks.get(hook_id, {}).get("SECRETS", ())
+        own = self.hooks.get(hook_id, {}).get("SECRETS", ())
         return [
-            Secret(label=f"HOOKS[{hook_id!r}].SECRETS[{index}]", key=text.encode())
-            for index, text in enumerate(own)
-        ] + [
-            Secret(label=f"SECRETS[{index}]", key=text.encode())
-            for index, text in enumerate(self._get("SECRETS"))
+            *_secrets(f"HOOKS[{hook_id!r}].SECRETS", own),
+            *_secrets("SECRETS", self._get("SECRETS")),
         ]
 
     def projects_for(self, hook_id: str) -> Sequence[str] | None:
         """Return the patterns of the projects that a hook may speak of, None for any project."""
-        return self.hooks.get(hook_id, {}).get("PROJECTS")
+        patterns = self.hooks.get(hook_id, {}).get("PROJECTS")
+        return None if patterns is None else _listed(patterns)
+
+
+def _secrets(place: str, texts: str | Sequence[Any]) -> list[Secret]:
+    return [
+        Secret(label=f"{place}[{index}]", key=text.encode())
+        for index, text in enumerate(_listed(texts))
+        if isinstance(text, str)
+    ]
+
+
+def _listed(value: str | Sequence[Any]) -> Sequence[Any]:
+    """Take text for a list of one: its letters would be secrets and patterns of one letter.
+
+    A system check tells of it, but a server starts without the checks.
+    """
+    return [value] if isinstance(value, str) else value
 
 
 webhook_settings = WebhookSettings()

@@ -56,6 +56,10 @@ class BodyTooLarge(RequestRefused):
     status = 413
     code = "too_large"
 
+    def __init__(self, message: str, size: int) -> None:
+        super().__init__(message)
+        self.size = size
+
 
 class DeliveryConflict(RequestRefused):
     """A known delivery id that came again with another body."""
@@ -74,10 +78,16 @@ class NotStored(RequestRefused):
 class RetryLater(Exception):
     """Raised by a receiver that wants to be run again no sooner than after `delay`.
 
-    The run counts as a failed attempt like any other.
+    The run counts as a failed attempt like any other. The whole delivery waits, so that other
+    receivers that failed wait as long.
+
+    Raises:
+        TypeError: `delay` is no timedelta.
     """
 
     def __init__(self, delay: timedelta, reason: str = "") -> None:
+        if not isinstance(delay, timedelta):
+            raise TypeError(f"RetryLater takes a timedelta, not {delay!r}.")
         super().__init__(reason or f"again in {delay}")
         self.delay = delay
 

@@ -26,7 +26,7 @@ class History:
         if delivery.attempts == 1 and delivery.replay is None:
             return cls(delivery=delivery, runs=[])
         runs = ReceiverRun.objects.using(router.db_for_write(ReceiverRun)).filter(delivery=delivery)
-        return cls(delivery=delivery, runs=list(runs.defer("traceback")))
+        return cls(delivery=delivery, runs=list(runs.defer("traceback").order_by("pk")))
 
     def add(self, run: ReceiverRun) -> None:
         """Add a run that has ended."""
@@ -41,6 +41,11 @@ class History:
         lost = [run.receiver for run in self.runs if run.outcome == Outcome.LOST]
         pending = [receiver for receiver in receivers if receiver.label not in done]
         return sorted(pending, key=lambda receiver: lost.count(receiver.label))
+
+    def without_a_run(self, receivers: list[ConnectedReceiver]) -> list[ConnectedReceiver]:
+        """Return those that have not been run at all."""
+        run = {run.receiver for run in self._counting}
+        return [receiver for receiver in receivers if receiver.label not in run]
 
     def unfinished(
         self, receivers: list[ConnectedReceiver], *, attempt: int
@@ -86,7 +91,8 @@ class History:
     def _counting(self) -> list[ReceiverRun]:
         """The runs that count: to a replay of all receivers only its own.
 
-        To any other replay an earlier success counts, but not that a receiver had given up.
+        To any other replay it counts if a receiver's last run succeeded, but not that it had
+        given up.
         """
         replay = self.delivery.replay
         if replay is None:
@@ -94,7 +100,9 @@ class History:
         mine = self._of_this_replay
         if replay.receivers == Replay.Receivers.ALL:
             return mine
-        return [run for run in self.runs if run.outcome == Outcome.SUCCEEDED or run in mine]
+        last = {run.receiver: run for run in self.runs if run not in mine}
+        succeeded = [run for run in last.values() if run.outcome == Outcome.SUCCEEDED]
+        return succeeded + mine
 
 
 def _is_done(run: ReceiverRun) -> bool:

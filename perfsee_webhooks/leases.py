@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
-from django.db import DatabaseError, connections, router
+from django.db import connections, router
 
 from .conf import webhook_settings
 from .exceptions import LeaseLost
@@ -73,7 +73,7 @@ class LeaseKeeper:
                 delivery.renew_lease()
             except LeaseLost:
                 continue  # settled a moment ago, or taken over: the receiver's own fence tells
-            except DatabaseError:
+            except Exception:  # the thread must live on, whatever a driver raises
                 logger.exception(
                     "The lease of the delivery with primary key %s could not be renewed.",
                     delivery.pk,

@@ -16,7 +16,7 @@ from django.db import router, transaction
 from django.utils import timezone
 
 from .conf import webhook_settings
-from .exceptions import LeaseLost, RetryLater
+from .exceptions import GiveUp, LeaseLost, RetryLater
 from .history import History
 from .leases import lease_keeper
 from .models import Delivery, ReceiverRun
@@ -25,6 +25,7 @@ from .signals import ConnectedReceiver, delivery_failed, receivers_of
 logger = logging.getLogger(__name__)
 
 MAX_BACKOFF: Final = timedelta(days=1)
+MAX_DELAY: Final = timedelta(days=365)
 
 # A receiver that calls sys.exit(), or awaits what was cancelled, fails like any other. An
 # interrupt from the keyboard is no failure of a receiver: the lease runs out and it runs again.
@@ -65,12 +66,13 @@ def _run_and_settle(delivery: Delivery) -> None:
     receivers = receivers_of(delivery.event_type, sender=Delivery)
     history = History.of(delivery)
     if delivery.lost_attempt is not None:
-        _record_lost(delivery, receivers, history)
+        _record_lost(delivery, delivery.lost_attempt, receivers, history)
+    pending = history.pending(receivers)
     if delivery.attempts > webhook_settings.max_attempts:
-        _die(delivery, history.failed(receivers))
-        return
+        # A process died at the last attempt: those that it kept from their only turn have it now.
+        pending = history.without_a_run(pending)
     wait = timedelta(0)
-    for receiver in history.pending(receivers):
+    for receiver in pending:
         wait = max(wait, _run(receiver, delivery, history))
     _settle(delivery, receivers, history, wait)
 
@@ -95,13 +97,17 @@ def _die(delivery: Delivery, failed: list[ReceiverRun]) -> None:
     delivery_failed.send_robust(sender=Delivery, delivery=delivery, runs=failed)
 
 
-def _record_lost(delivery: Delivery, receivers: list[ConnectedReceiver], history: History) -> None:
-    """Record the run that a process did not live to record, as the one that had its turn."""
-    unfinished = history.unfinished(receivers, attempt=delivery.attempts - 1)
+def _record_lost(
+    delivery: Delivery, lost_attempt: int, receivers: list[ConnectedReceiver], history: History
+) -> None:
+    """Record that an attempt was lost, on the first receiver that it left without a run."""
+    unfinished = history.unfinished(receivers, attempt=lost_attempt)
     if unfinished:
         run = history.next_run(unfinished[0].label)
-        run.attempt -= 1
-        run.lose()
+        run.attempt = lost_attempt
+        with transaction.atomic(using=router.db_for_write(ReceiverRun)):
+            delivery.renew_lease()
+            run.lose()
         history.add(run)
 
 
@@ -166,7 +172,9 @@ def _log_failure(run: ReceiverRun, error: BaseException) -> None:
 
 
 def _wait_after(error: BaseException, attempts: int) -> timedelta:
-    return error.delay if isinstance(error, RetryLater) else _backoff(attempts)
+    if isinstance(error, GiveUp):
+        return timedelta(0)
+    return min(error.delay, MAX_DELAY) if isinstance(error, RetryLater) else _backoff(attempts)
 
 
 def _backoff(attempts: int) -> timedelta:
@@ -175,5 +183,5 @@ def _backoff(attempts: int) -> timedelta:
     "Full jitter": the longest wait doubles with each attempt, and deliveries that failed together
     do not come back together.
     """
-    longest: timedelta = min(webhook_settings.backoff * 2 ** min(attempts - 1, 30), MAX_BACKOFF)
+    longest: timedelta = min(webhook_settings.backoff * 2 ** min(attempts - 1, 17), MAX_BACKOFF)
     return longest * random.random()  # noqa: S311  # a wait is no secret

@@ -45,7 +45,10 @@ class Record:
         value = self.raw.get(key)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        return value if isfinite(value) else None
+        try:
+            return value if isfinite(value) else None
+        except OverflowError:  # a whole number beyond every float
+            return None
 
     def moment(self, key: str) -> datetime | None:
         """Return an ISO 8601 moment in UTC; one without a zone is read as UTC."""

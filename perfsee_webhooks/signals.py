@@ -57,7 +57,7 @@ class EventSignal(Signal):
 # Sent for every delivery, of a known event or not, also for a body that could not be read.
 delivery_received: Final = EventSignal("*")
 
-# Sent when Perfsee has finished the analysis of a bundle, passed or failed: `event.bundle`.
+# Sent when Perfsee has finished the analysis of a bundle, passed or failed: `event.artifact`.
 bundle_finished: Final = EventSignal(events.BUNDLE_FINISHED)
 
 # Sent when all reports of a lab snapshot are in: `event.snapshot` and its `reports`.
@@ -70,9 +70,9 @@ lab_snapshot_report_completed: Final = EventSignal(events.LAB_SNAPSHOT_REPORT_CO
 source_finished: Final = EventSignal(events.SOURCE_FINISHED)
 
 # Sent when a delivery is dead: a receiver has given up, or failed at the last attempt. Its
-# receivers are called `receiver(sender, delivery, runs, **kwargs)`, where `runs` are the failed
-# runs of the last attempt, as `ReceiverRun`s. They are told at most once, outside a transaction,
-# and what they raise is logged and changes nothing.
+# receivers are called `receiver(sender, delivery, runs, **kwargs)`, where `runs` is the last
+# `ReceiverRun` of each receiver that has not succeeded. They are told at most once, outside a
+# transaction, and what they raise is logged and changes nothing.
 delivery_failed: Final = Signal()
 
 _signals: Final = {

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 
-from django.db import DatabaseError, connections, router, transaction
+from django.db import connections, router, transaction
 from django.utils import timezone
 
 from .conf import INLINE, webhook_settings
@@ -85,7 +85,7 @@ def _take_up(primary_key: int) -> str:
         return HANDED_OVER if hand_over(primary_key) else ERROR
     try:
         delivery = process(primary_key)
-    except DatabaseError:
+    except Exception:
         logger.exception(
             "The delivery with primary key %s could not be processed; a later sweep will try.",
             primary_key,

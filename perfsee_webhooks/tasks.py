@@ -12,7 +12,8 @@ from typing import Any
 
 import django
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, connections, router
+from django.db import Error as DatabaseFailure
+from django.db import connections, router
 from django.http import HttpResponseBase
 from django.utils.module_loading import import_string
 
@@ -57,8 +58,8 @@ def hand_over(primary_key: int) -> bool:
 
 def _leave_to_the_sweep(primary_key: int) -> None:
     try:
-        Delivery(pk=primary_key).expect_at(None)
-    except DatabaseError:
+        Delivery.objects.filter(pk=primary_key).leave_to_the_sweep()
+    except DatabaseFailure:
         logger.exception(
             "The sweep will take the delivery with primary key %s up only after LEASE.",
             primary_key,
@@ -88,14 +89,14 @@ def delivery_task() -> Any:
 def process_delivery(primary_key: int) -> None:
     """Process a delivery in a worker of the site's task engine, and plan its next attempt."""
     delivery = process(primary_key)
-    if delivery is not None and delivery.state == Delivery.State.FAILED:
+    if delivery is not None and delivery.next_attempt_at is not None:
         _hand_over_at(delivery, delivery.next_attempt_at)
 
 
-def _hand_over_at(delivery: Delivery, moment: datetime | None) -> None:
+def _hand_over_at(delivery: Delivery, moment: datetime) -> None:
     """Tell the engine of the next attempt, if it can wait; else the sweep will."""
     task = delivery_task()
-    if moment is None or not task.get_backend().supports_defer:
+    if not task.get_backend().supports_defer:
         return
     # RQ cuts fractions of a second off: the task would come too early, and find nothing due.
     moment = moment.replace(microsecond=0) + timedelta(seconds=1)

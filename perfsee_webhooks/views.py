@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 from django.contrib.auth.decorators import login_not_required
-from django.db import DatabaseError, connections
+from django.db import Error as DatabaseFailure
+from django.db import connections
 from django.db.transaction import non_atomic_requests
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.decorators import method_decorator
@@ -80,7 +82,7 @@ def _verify(body: bytes, headers: dict[str, str]) -> str:
 def _store(envelope: Envelope) -> Delivery | None:
     try:
         return Delivery.objects.record(envelope)
-    except DatabaseError as error:
+    except DatabaseFailure as error:
         logger.exception(
             "Delivery %s is verified, but the database did not take it.",
             envelope.delivery_id,
@@ -96,7 +98,7 @@ def _refused(
     if not isinstance(refusal, NotStored):
         try:
             Rejection.objects.keep(refusal, headers, body, verified_by)
-        except DatabaseError:
+        except DatabaseFailure:
             logger.exception("A refused request (%s) could not be kept.", refusal.code)
     return _answer(refusal.status, refusal.code, str(refusal))
 
@@ -122,15 +124,22 @@ def _read_body(request: HttpRequest, limit: int) -> bytes:
         body = b"" if is_too_large else b"".join(_chunks(stream, limit + 1))
         if is_too_large or len(body) > limit:
             _discard_rest(stream)
-            raise BodyTooLarge(f"The body has more than {limit} bytes.")
+            raise BodyTooLarge(
+                f"The body has more than {limit} bytes.",
+                size=max(_declared_length(request), len(body)),
+            )
     except OSError as error:
         raise MalformedRequest("The body broke off before its end.") from error
     return body
 
 
 def _declared_length(request: HttpRequest) -> int:
+    """Return the Content-Length, 0 for one that is no number of at most 18 digits.
+
+    Python refuses to read a number of thousands of digits; what is read is bounded all the same.
+    """
     declared = request.META.get("CONTENT_LENGTH") or "0"
-    return int(declared) if declared.isascii() and declared.isdigit() else 0
+    return int(declared) if re.fullmatch(r"[0-9]{1,18}", declared) else 0
 
 
 def _stream_of(request: HttpRequest) -> _Readable:

@@ -49,9 +49,6 @@ def ids_for(settings: LazySettings, **keys: Any) -> list[str]:
             "MAX_BODY_BYTES": 1,
             "MAX_ATTEMPTS": 1,
             "KEEP_REJECTIONS": 0,
-            "KEEP_BODIES": timedelta(1),
-            "KEEP_ROWS": timedelta(1),
-            "SPOOL_DIR": "/var/spool",
             "PERFSEE_URL": "http://perfsee.example",
             "PROCESSING": "perfsee_webhooks.processing.process",
         },
@@ -345,7 +342,20 @@ def test_check_database__of_the_deliveries(settings: LazySettings, use_sqlite: U
     assert all("DATABASES['other']" in message.msg for message in messages)
 
 
+@pytest.mark.parametrize("key", ["KEEP_BODIES", "KEEP_ROWS"])
+def test_check_settings__key_without_effect(settings: LazySettings, key):
+    assert ids_for(settings, **{key: timedelta(days=1)}) == ["W010"]
+
+
+def test_check_database__connections_that_nobody_looks_after(monkeypatch: pytest.MonkeyPatch):
+    setting = connections["default"].settings_dict
+    monkeypatch.setitem(setting, "CONN_HEALTH_CHECKS", False)
+    assert ids_of(check_database()) == ["W009"]
+    monkeypatch.setitem(setting, "CONN_MAX_AGE", 0)
+    assert ids_of(check_database()) == []
+
+
 def test_checks__are_registered(settings: LazySettings, monkeypatch: pytest.MonkeyPatch):
     settings.PERFSEE_WEBHOOKS = {}
     monkeypatch.setitem(connections["default"].settings_dict, "AUTOCOMMIT", False)
-    assert ids_of(checks.run_checks(tags=["perfsee_webhooks"])) == ["W006", "E008"]
+    assert sorted(ids_of(checks.run_checks(tags=["perfsee_webhooks"]))) == ["E008", "W006"]

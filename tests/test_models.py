@@ -131,6 +131,21 @@ def test_claim__waits_until_a_failed_one_is_due(delivery):
     assert claimed(delivery).attempts == 2
 
 
+def test_claim__takes_a_received_one_whatever_the_clocks_say(delivery):
+    Delivery.objects.update(next_attempt_at=timezone.now() + LATER)
+    assert claimed(delivery).attempts == 1
+
+
+def test_expect_at__changes_nothing_once_a_replay_was_asked_for(delivery):
+    left = claimed(delivery)
+    left.fail(next_attempt_at=timezone.now())
+    Delivery.objects.all().reopen(Replay.objects.create(requested_by="somebody"))
+    left.expect_at(timezone.now() + LATER)
+    handed_over_at = Delivery.objects.get().handed_over_at
+    assert handed_over_at is not None
+    assert handed_over_at <= timezone.now()
+
+
 def test_claim__takes_over_when_a_lease_has_run_out(delivery):
     first = claimed(delivery)
     assert Delivery.objects.claim(delivery.pk) is None

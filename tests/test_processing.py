@@ -448,3 +448,63 @@ def test_process__tells_once_of_a_dead_delivery(delivery, connect, webhook_setti
     assert alert.call_args.kwargs["delivery"] == delivery
     assert [run.exception for run in alert.call_args.kwargs["runs"]] == ["ValueError: no score"]
     assert "in Signal.send_robust()" in caplog.text
+
+
+def test_process__takes_a_retry_without_timedelta_for_a_failure(delivery, connect):
+    def ask_in_seconds(**_):
+        raise RetryLater(60)  # type: ignore[arg-type]  # the slip that it is about
+
+    connect(name="careless", side_effect=ask_in_seconds)
+    good = connect(name="good")
+    assert processed(delivery).state == State.FAILED
+    assert good.call_count == 1
+    assert "RetryLater takes a timedelta" in ReceiverRun.objects.get(outcome="failed").exception
+
+
+def test_process__bounds_what_a_receiver_may_ask_for(delivery, connect):
+    connect(side_effect=RetryLater(timedelta.max))
+    left = processed(delivery)
+    assert left.next_attempt_at is not None
+    assert left.next_attempt_at <= timezone.now() + processing.MAX_DELAY
+
+
+def test_process__gives_each_receiver_a_turn_where_a_process_died_at_the_last_attempt(
+    delivery, connect, webhook_setting
+):
+    webhook_setting(MAX_ATTEMPTS=1)
+    connect(name="killer", side_effect=be_killed)
+    good = connect(name="good")
+    run_and_be_killed(delivery)
+    assert processed(delivery).state == State.DEAD
+    assert good.call_count == 1
+
+
+def test_process__takes_what_succeeded_before_the_process_died_for_success(
+    delivery, connect, webhook_setting
+):
+    webhook_setting(MAX_ATTEMPTS=1)
+    receiver = connect()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Delivery, "succeed", be_killed_by)
+        with pytest.raises(KeyboardInterrupt):
+            process(delivery.pk)
+    abandon(delivery)
+    assert processed(delivery).state == State.SUCCEEDED
+    assert receiver.call_count == 1
+
+
+def be_killed_by(delivery: Delivery) -> None:
+    raise KeyboardInterrupt
+
+
+def test_process__counts_only_the_last_run_of_a_receiver_in_a_replay_of_the_failed(
+    delivery, connect, webhook_setting
+):
+    webhook_setting(MAX_ATTEMPTS=1)
+    receiver = connect(side_effect=[None, ValueError, None])
+    process(delivery.pk)
+    replay.start(Delivery.objects.all(), requested_by="somebody", receivers=Replay.Receivers.ALL)
+    assert processed(delivery).state == State.DEAD
+    replay.start(Delivery.objects.all(), requested_by="somebody")
+    assert processed(delivery).state == State.SUCCEEDED
+    assert receiver.call_count == 3

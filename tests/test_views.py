@@ -234,6 +234,31 @@ def test_post__never_refuses_what_is_signed(post, content, connect):
 
 
 @pytest.mark.django_db
+def test_post__stores_a_number_beyond_every_float(post):
+    score = "9" * 400
+    content = (
+        '{"eventType":"bundle:finished","payload":{"data":{"project":{"artifact":{"score":'
+        f"{score}}}}}}}}}}}"
+    ).encode()
+    assert post(content).status_code == 204
+    assert Delivery.objects.get().event_type == "bundle:finished"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("secret", ["l", "long-one", "s"])
+def test_post__takes_text_in_place_of_a_list_for_one_secret(post, body, webhook_setting, secret):
+    webhook_setting(SECRETS="long-one")
+    assert post(body, secret=secret).status_code == (204 if secret == "long-one" else 400)
+
+
+@pytest.mark.django_db
+def test_post__takes_text_in_place_of_a_list_for_one_project(post, body, webhook_setting):
+    webhook_setting(HOOKS={"7": {"SECRETS": "of hook seven", "PROJECTS": "other-*"}})
+    answer = post(body, secret="of hook seven", headers={"X-Perfsee-Hook-ID": "7"})
+    assert reason_of(answer) == "project_not_allowed"
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     "text", [r"\u0000", r"\ud83d", r"\u001b[31m", r"\u202e", "x" * 70_000, "'\\\"; DROP TABLE"]
 )
@@ -323,6 +348,7 @@ def test_post__verifies_before_it_looks_an_id_up(post, body):
 def test_post__refuses_a_body_above_the_limit(post, body, webhook_setting, surplus, status):
     webhook_setting(MAX_BODY_BYTES=len(body) - surplus)
     assert post(body).status_code == status
+    assert [kept.body_size for kept in Rejection.objects.all()] == [len(body)] * surplus
 
 
 @pytest.mark.django_db
@@ -350,7 +376,7 @@ def test_post__reads_a_form_that_is_signed(client):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("declared", ["", "nonsense", "-1", "²"])
+@pytest.mark.parametrize("declared", ["", "nonsense", "-1", "²", "9" * 5000])
 def test_post__survives_a_content_length_that_is_no_number(body, declared):
     request = signed_request(body)
     request.META["CONTENT_LENGTH"] = declared

@@ -23,7 +23,7 @@ from ..envelope import (
 from ..exceptions import LeaseLost
 from ..payloads import Event
 from ..summaries import MAX_LENGTH as MAX_SUMMARY_LENGTH
-from .queries import WAITING, DeliveryQuerySet, DeliveryState
+from .queries import DeliveryQuerySet, DeliveryState
 
 
 class Delivery(models.Model):
@@ -90,7 +90,7 @@ class Delivery(models.Model):
         "perfsee_webhooks.Replay",
         null=True,
         blank=True,
-        on_delete=models.SET_NULL,
+        on_delete=models.PROTECT,
         db_index=False,
         related_name="deliveries",
         help_text="The replay that it was last asked for by.",
@@ -186,13 +186,18 @@ class Delivery(models.Model):
         """Wait for another attempt of the receivers that failed. Raises LeaseLost."""
         self._release(state=self.State.FAILED, next_attempt_at=next_attempt_at, handed_over_at=None)
 
-    def expect_at(self, handed_over_at: datetime | None) -> None:
-        """Note when somebody is told to run it, None for nobody: then the sweep will.
+    def expect_at(self, handed_over_at: datetime) -> None:
+        """Note when the engine will be told to run a failed one, so that the sweep leaves it.
 
-        It changes nothing once a process has claimed it.
+        It changes nothing once a process has claimed it, or somebody has asked for a replay.
         """
-        waiting = Delivery.objects.on_primary().filter(pk=self.pk, state__in=WAITING)
-        waiting.update(handed_over_at=handed_over_at)
+        as_it_was = Delivery.objects.on_primary().filter(
+            pk=self.pk,
+            state=self.State.FAILED,
+            attempts=self.attempts,
+            next_attempt_at=self.next_attempt_at,
+        )
+        as_it_was.update(handed_over_at=handed_over_at)
 
     def _settle(self, state: DeliveryState) -> None:
         self._release(state=state, settled_at=timezone.now())

@@ -51,7 +51,9 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
     def waiting(self, now: datetime) -> Self:
         """Deliveries that wait for an attempt that is due."""
-        return self.filter(state__in=WAITING, next_attempt_at__lte=now)
+        is_due = models.Q(state=DeliveryState.FAILED, next_attempt_at__lte=now)
+        # Of a received one the date is another machine's, whose clock may be ahead.
+        return self.filter(models.Q(state=DeliveryState.RECEIVED) | is_due)
 
     def abandoned(self, now: datetime) -> Self:
         """Deliveries whose process let its lease run out."""
@@ -107,15 +109,19 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         row = self.on_primary().filter(pk=primary_key)
         token = row.waiting(now)._lease(now)
         if token is not None:
-            return row.filter(lease_token=token).first()
+            return row.leased_with(token)
         abandoned = row.abandoned(now).first()
         if abandoned is None:
             return None
         token = row.abandoned(now).filter(lease_token=abandoned.lease_token)._lease(now)
-        taken_over = row.filter(lease_token=token).first() if token else None
+        taken_over = row.leased_with(token) if token else None
         if taken_over is not None:
             taken_over.lost_attempt = abandoned.attempts
         return taken_over
+
+    def leased_with(self, token: uuid.UUID) -> Delivery | None:
+        """Return the delivery that is leased with a token, with its replay."""
+        return self.select_related("replay").filter(lease_token=token).first()
 
     def _lease(self, now: datetime) -> uuid.UUID | None:
         """Lease the row; None if it is not as the filters want it."""
@@ -128,6 +134,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             lease_expires_at=now + webhook_settings.lease,
         )
         return token if leased else None
+
+    def leave_to_the_sweep(self) -> None:
+        """Note of waiting deliveries that nobody was told of them."""
+        self.on_primary().filter(state__in=WAITING).update(handed_over_at=None)
 
     def reopen(self, replay: Replay) -> int:
         """Make deliveries wait again, for a replay; return how many.

@@ -19,7 +19,7 @@ from ..envelope import (
     UNSIGNED,
     hook_id_in,
 )
-from ..exceptions import RequestRefused
+from ..exceptions import BodyTooLarge, RequestRefused
 from ..text import one_line
 
 MAX_UNVERIFIED_BODY_BYTES: Final = 128 * 1024
@@ -56,7 +56,7 @@ class RejectionQuerySet(models.QuerySet["Rejection"]):
             hook_id=hook_id_in(headers),
             headers=headers,
             body=body[:MAX_UNVERIFIED_BODY_BYTES] if verified_by in _NOBODY else body,
-            body_size=len(body),
+            body_size=refusal.size if isinstance(refusal, BodyTooLarge) else len(body),
             verified_by=verified_by,
             received_at=timezone.now(),
         )
@@ -93,7 +93,7 @@ class Rejection(models.Model):
     hook_id = models.CharField(max_length=MAX_NAME_LENGTH, blank=True)
     headers = models.JSONField(default=dict, blank=True, help_text="The headers worth keeping.")
     body = models.BinaryField(help_text="The bytes that were received, cut if nobody signed them.")
-    body_size = models.PositiveIntegerField(help_text="How many bytes were received.")
+    body_size = models.PositiveBigIntegerField(help_text="How many bytes were received.")
     verified_by = models.CharField(
         max_length=200,
         blank=True,

@@ -65,7 +65,7 @@ class ReceiverRun(models.Model):
         "perfsee_webhooks.Replay",
         null=True,
         blank=True,
-        on_delete=models.SET_NULL,
+        on_delete=models.PROTECT,
         db_index=False,
         related_name="runs",
         help_text="The replay that it was part of.",

@@ -9,7 +9,8 @@ from collections import Counter
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, close_old_connections
+from django.db import Error as DatabaseFailure
+from django.db import close_old_connections
 
 from perfsee_webhooks.sweep import ERROR, Sweep, sweep
 
@@ -66,7 +67,7 @@ class Command(BaseCommand):
             close_old_connections()
             try:
                 report = sweep(batch_size=batch_size)
-            except DatabaseError as error:
+            except DatabaseFailure as error:
                 self.stderr.write(f"The database did not answer, trying again: {error}")
             else:
                 if report.total:
