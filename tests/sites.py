@@ -62,11 +62,11 @@ class Site:
         headers = sending.perfsee_headers(body, SECRET, delivery_id=delivery_id)
         return sending.post(self.url, body, {**headers, **changes})
 
-    def manage(self, *arguments: str) -> str:
-        """Run a command of the site's manage.py and return what it printed."""
+    def manage(self, *arguments: str, check: bool = True) -> str:
+        """Run a command of the site's manage.py, which has to succeed, and return what it printed."""
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            check=True,
+            check=check,
             capture_output=True,
             cwd=self.folder,
             env=self.environment,
