@@ -63,7 +63,7 @@ class Site:
         return sending.post(self.url, body, {**headers, **changes})
 
     def manage(self, *arguments: str, check: bool = True) -> str:
-        """Run a command of the site's manage.py, which has to succeed, and return what it printed."""
+        """Run a command of the site's manage.py, which has to succeed, and return its output."""
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
             check=check,
