@@ -25,6 +25,7 @@ def _listed(name: str, default: str) -> list[str]:
 
 
 DEBUG = _is_on("DJANGO_DEBUG", "false")
+# Without one each process makes its own, and nobody stays logged in from one to the next.
 SECRET_KEY = os.environ.get("DJANGO_SECRET_KEY") or get_random_secret_key()
 ALLOWED_HOSTS = _listed("DJANGO_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1],testserver")
 

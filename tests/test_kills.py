@@ -35,7 +35,7 @@ pytestmark = pytest.mark.kill
 DELIVERIES = 2000
 SENDERS = 8
 RECEIVERS = ("write_and_linger", "write_and_fail_sometimes", "write_later")
-SETTLE_SECONDS = 120
+SETTLE_SECONDS = 300
 UNANSWERED = 0
 BODY = sample_body("bundle:finished")
 
