@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -36,7 +36,7 @@ class Scene:
 
     title: str
     body: bytes
-    delivery_id: str
+    delivery_id: str = field(default_factory=lambda: secrets.token_hex(8))
     secret: str = SECRET
     status: int
     ending: str
@@ -170,42 +170,35 @@ def _scenes() -> list[Scene]:
     from perfsee_webhooks.samples import sample_body
 
     bundle = sample_body(events.BUNDLE_FINISHED)
-    first = secrets.token_hex(8)
-    good = {
-        "bundle finished": (events.BUNDLE_FINISHED, first, "succeeded"),
-        "lab snapshot completed": (events.LAB_SNAPSHOT_COMPLETED, None, "succeeded"),
-        "lab report completed": (events.LAB_SNAPSHOT_REPORT_COMPLETED, None, "succeeded"),
-        "source finished (no receiver)": (events.SOURCE_FINISHED, None, "unhandled"),
+    first = Scene(title="bundle finished", body=bundle, status=204, ending="succeeded")
+    others = {
+        "lab snapshot completed": (events.LAB_SNAPSHOT_COMPLETED, "succeeded"),
+        "lab report completed": (events.LAB_SNAPSHOT_REPORT_COMPLETED, "succeeded"),
+        "source finished (no receiver)": (events.SOURCE_FINISHED, "unhandled"),
     }
     return [
+        first,
         *(
-            Scene(
-                title=title,
-                body=sample_body(event),
-                delivery_id=delivery_id or secrets.token_hex(8),
-                status=204,
-                ending=ending,
-            )
-            for title, (event, delivery_id, ending) in good.items()
+            Scene(title=title, body=sample_body(event), status=204, ending=ending)
+            for title, (event, ending) in others.items()
         ),
         Scene(
             title="the first one again",
             body=bundle,
-            delivery_id=first,
+            delivery_id=first.delivery_id,
             status=204,
             ending="succeeded once, came 2 times",
         ),
         Scene(
             title="its id, another body",
             body=bundle.replace(b'"score":57', b'"score":99'),
-            delivery_id=first,
+            delivery_id=first.delivery_id,
             status=409,
             ending="refused: conflict",
         ),
         Scene(
             title="forged, with a wrong secret",
             body=bundle,
-            delivery_id=secrets.token_hex(8),
             secret="guessed",  # noqa: S106  # that is the point
             status=400,
             ending="refused: wrong_signature",
@@ -213,14 +206,12 @@ def _scenes() -> list[Scene]:
         Scene(
             title="an impossible score",
             body=bundle.replace(b'"score":57', b'"score":5700'),
-            delivery_id=secrets.token_hex(8),
             status=204,
             ending="dead: ImpossibleScore: 5700 is not between 0 and 100",
         ),
         Scene(
             title="a chat that is down twice",
             body=bundle.replace(b'"name":"main"', b'"name":"checkout"'),
-            delivery_id=secrets.token_hex(8),
             status=204,
             ending="succeeded, after announce_score failed 2 times",
         ),

@@ -42,19 +42,20 @@ def _is_duration(value: Any) -> bool:
     return isinstance(value, timedelta) and value > timedelta(0)
 
 
+_DURATION: Final = _Rule(expected="a timedelta above zero", holds=_is_duration)
+_DURATION_OR_NONE: Final = _Rule(
+    expected="a timedelta above zero, or None", holds=lambda v: v is None or _is_duration(v)
+)
+
 _RULES: Final[Mapping[str, _Rule]] = {
     "ALLOW_UNSIGNED": _Rule(expected="True or False", holds=lambda v: isinstance(v, bool)),
     "MAX_BODY_BYTES": _Rule(expected="a number of bytes", holds=lambda v: _is_whole(v, 1)),
     "MAX_ATTEMPTS": _Rule(expected="a number of 1 or more", holds=lambda v: _is_whole(v, 1)),
     "KEEP_REJECTIONS": _Rule(expected="a number of rows", holds=lambda v: _is_whole(v, 0)),
-    "BACKOFF": _Rule(expected="a timedelta above zero", holds=_is_duration),
-    "LEASE": _Rule(expected="a timedelta above zero", holds=_is_duration),
-    "KEEP_BODIES": _Rule(
-        expected="a timedelta above zero, or None", holds=lambda v: v is None or _is_duration(v)
-    ),
-    "KEEP_ROWS": _Rule(
-        expected="a timedelta above zero, or None", holds=lambda v: v is None or _is_duration(v)
-    ),
+    "BACKOFF": _DURATION,
+    "LEASE": _DURATION,
+    "KEEP_BODIES": _DURATION_OR_NONE,
+    "KEEP_ROWS": _DURATION_OR_NONE,
     "TASK_BACKEND": _Rule(expected="the alias of a task backend", holds=_is_text),
     "QUEUE": _Rule(expected="the name of a queue", holds=_is_text),
     "SPOOL_DIR": _Rule(
@@ -301,7 +302,7 @@ def _task_engine() -> Iterator[CheckMessage]:
     if type(backend).__name__ in ("ImmediateBackend", "DummyBackend"):
         yield Warning(
             f"PERFSEE_WEBHOOKS hands deliveries to {type(backend).__name__}, which runs receivers "
-            "before the answer has left, or not at all.",
+            "in the process that serves the site, or not at all.",
             hint="Set a backend with a worker of its own in TASKS, or PROCESSING to 'inline'.",
             id="perfsee_webhooks.W008",
         )

@@ -15,6 +15,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, Final, NoReturn
 
+from django.http.request import HttpHeaders
 from django.utils import timezone
 
 from . import events
@@ -62,15 +63,7 @@ KEPT_HEADERS: Final = (
 # Visible ASCII that is safe as a file name, in an address and in a log. Perfsee sends UUIDs.
 _DELIVERY_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:~=+@-]*")
 
-_META_KEYS: Final = tuple(
-    (
-        name,
-        name.upper().replace("-", "_")
-        if name.startswith("Content-")
-        else "HTTP_" + name.upper().replace("-", "_"),
-    )
-    for name in KEPT_HEADERS
-)
+_META_KEYS: Final = tuple((name, HttpHeaders.to_wsgi_name(name)) for name in KEPT_HEADERS)
 
 
 def kept_headers(meta: Mapping[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The receiver: read, verify, parse, store, hand over, answer. `post()` is the whole way."""
+"""The receiver: read, verify, parse, store, answer, hand over. `post()` is the whole way."""
 
 from __future__ import annotations
 
@@ -116,18 +116,15 @@ def _read_body(request: HttpRequest, limit: int) -> bytes:
 
     Raises:
         BodyTooLarge: it has more than `limit` bytes.
-        MalformedRequest: it broke off, or something read it before this view could.
+        MalformedRequest: it broke off.
     """
-    stream = _stream_of(request)
+    stream, declared = _stream_of(request), _declared_length(request)
     try:
-        is_too_large = _declared_length(request) > limit
-        body = b"" if is_too_large else b"".join(_chunks(stream, limit + 1))
-        if is_too_large or len(body) > limit:
+        body = b"" if declared > limit else b"".join(_chunks(stream, limit + 1))
+        size = max(declared, len(body))
+        if size > limit:
             _discard_rest(stream)
-            raise BodyTooLarge(
-                f"The body has more than {limit} bytes.",
-                size=max(_declared_length(request), len(body)),
-            )
+            raise BodyTooLarge(f"The body has more than {limit} bytes.", size=size)
     except OSError as error:
         raise MalformedRequest("The body broke off before its end.") from error
     return body

@@ -110,13 +110,14 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         token = row.waiting(now)._lease(now)
         if token is not None:
             return row.leased_with(token)
-        abandoned = row.abandoned(now).first()
+        abandoned = row.abandoned(now).values_list("attempts", "lease_token").first()
         if abandoned is None:
             return None
-        token = row.abandoned(now).filter(lease_token=abandoned.lease_token)._lease(now)
+        lost_attempt, lost_token = abandoned
+        token = row.abandoned(now).filter(lease_token=lost_token)._lease(now)
         taken_over = row.leased_with(token) if token else None
         if taken_over is not None:
-            taken_over.lost_attempt = abandoned.attempts
+            taken_over.lost_attempt = lost_attempt
         return taken_over
 
     def leased_with(self, token: uuid.UUID) -> Delivery | None:
