@@ -1,8 +1,7 @@
-"""System checks: each mistake that the settings can hold, told at start-up with what to do."""
+"""What the `PERFSEE_WEBHOOKS` setting can have wrong."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,12 +11,10 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's own name
-from django.db import connections, router
 from django.utils.module_loading import import_string
 
-from .conf import DEFAULTS, INLINE, TASKS
-from .models import Delivery
-from .tasks import delivery_task
+from ..conf import DEFAULTS, INLINE, TASKS
+from ..tasks import delivery_task
 
 SHORTEST_SAFE_SECRET: Final = 16
 
@@ -90,56 +87,6 @@ def check_settings(**_kwargs: Any) -> list[CheckMessage]:
         *_nothing_to_verify_with(values),
         *_processing(values["PROCESSING"]),
     ]
-
-
-def check_database(**_kwargs: Any) -> list[CheckMessage]:
-    """Check that the database of the deliveries keeps the promise of a 204."""
-    alias = router.db_for_write(Delivery)
-    connection = connections[alias]
-    options = connection.settings_dict["OPTIONS"]
-    messages: list[CheckMessage] = []
-    if not connection.settings_dict["AUTOCOMMIT"]:
-        messages.append(
-            Error(
-                f"DATABASES[{alias!r}] has AUTOCOMMIT off, so that no delivery would be committed.",
-                hint="Remove AUTOCOMMIT, or route the deliveries to another database.",
-                id="perfsee_webhooks.E008",
-            )
-        )
-    if (
-        connection.settings_dict["CONN_MAX_AGE"] != 0
-        and not connection.settings_dict["CONN_HEALTH_CHECKS"]
-    ):
-        messages.append(
-            Warning(
-                f"DATABASES[{alias!r}] keeps connections without looking whether they still work: "
-                "after each restart of the database a delivery is answered 503, and lost.",
-                hint="Set CONN_HEALTH_CHECKS to True.",
-                id="perfsee_webhooks.W009",
-            )
-        )
-    if connection.vendor == "sqlite":
-        messages.extend(_sqlite(alias, options))
-    return messages
-
-
-def _sqlite(alias: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:
-    pragmas = str(options.get("init_command", "")).lower().replace(" ", "")
-    is_immediate = str(options.get("transaction_mode")).upper() == "IMMEDIATE"
-    if not is_immediate or "journal_mode=wal" not in pragmas:
-        yield Warning(
-            f"DATABASES[{alias!r}] is SQLite without WAL or without IMMEDIATE transactions: "
-            "receivers that run at once will fail with 'database is locked'.",
-            hint="Set OPTIONS to SQLITE_OPTIONS of perfsee_webhooks.conf.",
-            id="perfsee_webhooks.W004",
-        )
-    if re.search(r"synchronous=(normal|off|0|1)\b", pragmas):
-        yield Warning(
-            f"DATABASES[{alias!r}] is SQLite that does not wait for the disk: when the power fails "
-            "the last deliveries are lost, although they were answered 204.",
-            hint="Set PRAGMA synchronous = FULL, as SQLITE_OPTIONS of perfsee_webhooks.conf does.",
-            id="perfsee_webhooks.W007",
-        )
 
 
 def _without_effect(values: Mapping[str, Any]) -> Iterator[CheckMessage]:
