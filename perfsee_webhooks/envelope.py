@@ -22,7 +22,7 @@ from . import events
 from .exceptions import MalformedRequest, ProjectNotAllowed
 from .payloads import Event
 from .records import Record
-from .summaries import summary_of
+from .summaries import subject_of, summary_of
 from .text import one_line
 
 UNSIGNED: Final = "unsigned"
@@ -117,6 +117,7 @@ class Envelope:
     branch: str
     commit_hash: str
     summary: str
+    subject: str
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
     body_sha256: str
@@ -128,7 +129,8 @@ class Envelope:
         """Return the envelope of a request.
 
         `headers` are the `kept_headers`; `verified_by` is the label of the secret that signed the
-        body, or `UNSIGNED`.
+        body, or `UNSIGNED`. The signature itself is not kept: with the body beside it, it would
+        let whoever reads the table guess a short secret, or send the body again.
 
         Raises:
             MalformedRequest: the delivery id is missing or unusable, or the body cannot be read
@@ -144,7 +146,8 @@ class Envelope:
             branch=one_line(event.artifact.branch or "", MAX_REF_LENGTH),
             commit_hash=one_line(subject.commit_hash or "", MAX_REF_LENGTH),
             summary=summary_of(event),
-            headers=headers,
+            subject=subject_of(event),
+            headers={name: headers[name] for name in headers if name != SIGNATURE_HEADER},
             body=body,
             body_sha256=hashlib.sha256(body).hexdigest(),
             verified_by=one_line(verified_by, MAX_REF_LENGTH),

@@ -30,10 +30,28 @@ def summary_of(event: Event) -> str:
     return one_line(line, MAX_LENGTH)
 
 
+def subject_of(event: Event) -> str:
+    """Return what a delivery and its next one are both about, such as `main @ feat/webhook`.
+
+    Together with event type and project it finds the previous delivery to compare with. It is
+    empty for an unknown event.
+    """
+    match event.type:
+        case events.BUNDLE_FINISHED:
+            subject = _built(event.artifact)
+        case events.LAB_SNAPSHOT_COMPLETED:
+            subject = "snapshot"
+        case events.LAB_SNAPSHOT_REPORT_COMPLETED | events.SOURCE_FINISHED:
+            report = event.snapshot_report
+            subject = f"{_measured(report)} in {report.environment or _NAMELESS}"
+        case _:
+            subject = ""
+    return one_line(subject, MAX_LENGTH)
+
+
 def _of_artifact(artifact: Artifact) -> str:
-    built = f"{artifact.name or _NAMELESS} @ {artifact.branch or _NAMELESS}"
     score = "" if artifact.score is None else f", score {artifact.score}"
-    return f"{built} {_words(artifact.status)}{score}{_because(artifact.failed_reason)}"
+    return f"{_built(artifact)} {_words(artifact.status)}{score}{_because(artifact.failed_reason)}"
 
 
 def _of_snapshot(snapshot: Snapshot) -> str:
@@ -47,9 +65,16 @@ def _of_snapshot(snapshot: Snapshot) -> str:
 
 
 def _of_report(report: SnapshotReport) -> str:
+    return f"{_measured(report)} {_words(report.status)}{_because(report.failed_reason)}"
+
+
+def _built(artifact: Artifact) -> str:
+    return f"{artifact.name or _NAMELESS} @ {artifact.branch or _NAMELESS}"
+
+
+def _measured(report: SnapshotReport) -> str:
     measured = report.page.name or report.page.url or _NAMELESS
-    with_profile = f" on {report.profile}" if report.profile else ""
-    return f"{measured}{with_profile} {_words(report.status)}{_because(report.failed_reason)}"
+    return measured + (f" on {report.profile}" if report.profile else "")
 
 
 def _words(status: str | None) -> str:

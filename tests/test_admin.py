@@ -290,7 +290,7 @@ def test_detail__shows_payload_headers_and_arrival(admin_client, delivery):
     text = page(admin_client, detail(delivery)).text
     assert '{\n  "eventType": "bundle:finished",\n  "payload": {\n    "data": {\n' in text
     assert "Perfsee-Hookshot/1" in text
-    assert delivery.headers["X-Perfsee-Signature-256"] in text
+    assert delivery.headers["X-Perfsee-Hook-ID"] in text
     assert delivery.body_sha256 in text
     assert "SECRETS[0]" in text
     assert f"{delivery.received_at:%Y-%m-%d %H:%M:%S}" in text

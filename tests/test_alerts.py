@@ -15,7 +15,7 @@ from django.utils import timezone
 from example_project.board.receivers import announce_score
 from perfsee_webhooks.envelope import Envelope
 from perfsee_webhooks.exceptions import GiveUp
-from perfsee_webhooks.models import Delivery, ReceiverRun
+from perfsee_webhooks.models import Delivery
 from perfsee_webhooks.payloads import Event
 from perfsee_webhooks.processing import process
 from perfsee_webhooks.sending import perfsee_headers
@@ -89,15 +89,6 @@ def test_mail_about_dead_delivery__tells_failures_of_two_receivers_apart(body, c
     connect(name="choosy", side_effect=GiveUp("no such branch"))
     be_dead(body, "one")
     assert len(mail.outbox) == 2
-
-
-def test_failure_group__is_receiver_exception_and_place():
-    run = ReceiverRun(receiver="app.receive", exception="ValueError: no score")
-    assert run.failure_group == "app.receive: ValueError"
-    with pytest.raises(ValueError, match="no score") as raised:
-        int("no score")
-    run.describe(raised.value)
-    assert run.failure_group.startswith(f"app.receive: ValueError at {__file__}:")
 
 
 @pytest.mark.django_db

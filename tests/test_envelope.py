@@ -14,6 +14,7 @@ from hypothesis import given
 from perfsee_webhooks import events
 from perfsee_webhooks.envelope import (
     KEPT_HEADERS,
+    SIGNATURE_HEADER,
     UNSIGNED,
     Envelope,
     hook_id_in,
@@ -111,7 +112,7 @@ def test_read__samples(event_type):
         envelope = Envelope.read(body, headers, SIGNED)
     assert envelope.body == body
     assert envelope.body_sha256 == hashlib.sha256(body).hexdigest()
-    assert envelope.headers == headers
+    assert envelope.headers == {k: v for k, v in headers.items() if k != SIGNATURE_HEADER}
     assert (envelope.delivery_id, envelope.hook_id) == (ID, "1")
     assert (envelope.event_type, envelope.project) == (event_type, "perfsee")
     assert (envelope.verified_by, envelope.received_at) == (SIGNED, now)

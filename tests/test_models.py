@@ -4,6 +4,7 @@ import threading
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
 
@@ -15,7 +16,15 @@ from django.utils import timezone
 
 from perfsee_webhooks.envelope import Envelope
 from perfsee_webhooks.exceptions import DeliveryConflict, LeaseLost, WrongSignature
-from perfsee_webhooks.models import Delivery, ReceiverRun, Rejection, Replay
+from perfsee_webhooks.models import (
+    Arrival,
+    Delivery,
+    Heartbeat,
+    ReceiverRun,
+    Rejection,
+    Replay,
+)
+from perfsee_webhooks.models.queries import MAX_LOGGED_REPEATS
 from perfsee_webhooks.models.rejection import MAX_UNVERIFIED_BODY_BYTES
 from perfsee_webhooks.sending import perfsee_headers
 
@@ -28,6 +37,12 @@ LATER = timedelta(hours=1)
 def envelope_of(body: bytes, delivery_id: str = "one") -> Envelope:
     headers = perfsee_headers(body, SECRET, delivery_id=delivery_id)
     return Envelope.read(body, headers, "SECRETS[0]")
+
+
+def recorded(body: bytes) -> Delivery:
+    delivery = Delivery.objects.record(envelope_of(body, "two"))
+    assert delivery is not None
+    return delivery
 
 
 def claimed(delivery: Delivery) -> Delivery:
@@ -224,7 +239,7 @@ def test_renew_lease__moves_its_end(delivery, webhook_setting):
 
 
 def test_reopen__leaves_one_that_is_being_run(delivery, body):
-    other = Delivery.objects.record(envelope_of(body, "two"))
+    other = recorded(body)
     claimed(delivery)
     replay = Replay.objects.create(requested_by="somebody")
     assert Delivery.objects.all().reopen(replay) == 1
@@ -237,6 +252,126 @@ def test_reopen__takes_one_whose_lease_has_run_out(delivery):
     assert Delivery.objects.all().reopen(Replay.objects.create(requested_by="somebody")) == 1
     with pytest.raises(LeaseLost):
         first.succeed()
+
+
+@pytest.mark.parametrize(
+    ("state", "is_open", "is_open_to_some"),
+    [
+        ("succeeded", True, True),
+        ("dead", True, True),
+        ("unhandled", True, True),
+        ("failed", True, False),
+        ("received", True, False),
+    ],
+)
+def test_replayable__to_some_receivers_only_what_is_settled(
+    delivery, state, is_open, is_open_to_some
+):
+    now = timezone.now()
+    Delivery.objects.update(state=state)
+    assert Delivery.objects.replayable(now).exists() is is_open
+    assert Delivery.objects.replayable(now, only_settled=True).exists() is is_open_to_some
+    Delivery.objects.update(body_pruned_at=now)
+    assert not Delivery.objects.replayable(now).exists()
+
+
+def test_arrivals__are_the_first_and_the_repeats(delivery, body):
+    again = envelope_of(body, delivery.delivery_id)
+    again = replace(again, hook_id="another", verified_by="HOOKS['another'].SECRETS[0]")
+    Delivery.objects.record(again)
+    stored = Delivery.objects.get()
+    assert stored.arrivals == [
+        Arrival(delivery.received_at, delivery.hook_id, "SECRETS[0]"),
+        Arrival(again.received_at, "another", "HOOKS['another'].SECRETS[0]"),
+    ]
+
+
+def test_arrivals__are_kept_of_so_many_repeats_only(delivery, body):
+    Delivery.objects.update(repeats=MAX_LOGGED_REPEATS - 1)
+    for _ in range(3):
+        Delivery.objects.record(envelope_of(body, delivery.delivery_id))
+    stored = Delivery.objects.get()
+    assert stored.repeats == MAX_LOGGED_REPEATS + 2
+    assert len(stored.arrivals) == 2
+
+
+def fail(delivery: Delivery, error: Exception, number: int = 1) -> ReceiverRun:
+    run = ReceiverRun(
+        delivery=delivery,
+        receiver="app.receive",
+        number=number,
+        attempt=1,
+        trigger="first",
+        started_at=timezone.now(),
+    )
+    try:
+        raise error
+    except ValueError as raised:
+        run.fail(raised)
+    return run
+
+
+def test_failure_group__is_of_receiver_exception_and_place(delivery, body):
+    other = recorded(body)
+    run, same = (fail(row, ValueError(text)) for row, text in ((delivery, "a"), (other, "b")))
+    assert run.failure.startswith(f"app.receive: ValueError at {__file__}:")
+    assert run.failure_group == same.failure_group != ""
+    same.receiver = "app.other"
+    same.lose()
+    assert same.failure == "app.other: worker lost at " + run.place
+    assert same.failure_group != run.failure_group
+    assert ReceiverRun.objects.failures().count() == 3
+
+
+def test_failing_with__finds_what_was_not_mended_since(delivery, body):
+    other = recorded(body)
+    group = fail(delivery, ValueError()).failure_group
+    fail(other, ValueError())
+    assert set(Delivery.objects.failing_with(group)) == {delivery, other}
+    mended = ReceiverRun.objects.get(delivery=other)
+    mended.number, mended.failure_group = 2, ""
+    mended.succeed()
+    assert list(Delivery.objects.failing_with(group)) == [delivery]
+    assert not Delivery.objects.failing_with("").exists()
+
+
+def test_heartbeat__keeps_the_last(db):
+    Heartbeat.objects.beat("sweep")
+    first = Heartbeat.objects.get().beat_at
+    Heartbeat.objects.beat("sweep")
+    assert Heartbeat.objects.get(name="sweep").beat_at > first
+
+
+@pytest.fixture
+def replay(db) -> Replay:
+    return Replay.objects.create(requested_by="somebody", selected=5)
+
+
+@pytest.mark.parametrize(
+    ("verb", "begins", "ends"),
+    [
+        ("pause", {"running"}, "paused"),
+        ("resume", {"paused"}, "running"),
+        ("cancel", {"running", "paused"}, "cancelled"),
+        ("finish", {"running"}, "finished"),
+    ],
+)
+def test_replay__changes_only_from_where_it_may(replay, verb, begins, ends):
+    for state in Replay.State:
+        Replay.objects.update(state=state)
+        assert getattr(Replay.objects.get(), verb)() is (state in begins)
+        assert Replay.objects.get().state == (ends if state in begins else state)
+
+
+def test_replay__is_moved_on_by_one_process_only(replay):
+    twin = Replay.objects.get()
+    now = timezone.now()
+    assert replay.move(7, accepted=2, skipped=1, next_batch_at=now) is True
+    assert twin.move(7, accepted=2, skipped=1, next_batch_at=now) is False
+    stored = Replay.objects.get()
+    assert (stored.cursor, stored.looked_at, stored.left) == (7, 3, 2)
+    stored.pause()
+    assert replay.move(9, accepted=1, skipped=0, next_batch_at=now) is False
 
 
 @pytest.mark.parametrize(
@@ -257,6 +392,7 @@ def test_without_body__loads_no_bytes(delivery):
         list(Delivery.objects.without_body())
     assert '"body"' not in captured[0]["sql"]
     assert '"headers"' not in captured[0]["sql"]
+    assert '"repeat_log"' not in captured[0]["sql"]
 
 
 def test_str__names_each_row(delivery):

@@ -9,7 +9,7 @@ from hypothesis import given
 from perfsee_webhooks import events
 from perfsee_webhooks.payloads import Event
 from perfsee_webhooks.samples import sample_body
-from perfsee_webhooks.summaries import MAX_LENGTH, summary_of
+from perfsee_webhooks.summaries import MAX_LENGTH, subject_of, summary_of
 
 from .strategies import EVENTS_OF_ANY_TYPES, is_storable
 
@@ -29,6 +29,24 @@ def summary(event_type: str, **project: Any) -> str:
 )
 def test_summary_of__samples(event_type, line):
     assert summary_of(Event(json.loads(sample_body(event_type)))) == line
+
+
+@pytest.mark.parametrize(
+    ("event_type", "subject"),
+    [
+        (events.BUNDLE_FINISHED, "main @ feat/webhook"),
+        (events.LAB_SNAPSHOT_COMPLETED, "snapshot"),
+        (events.LAB_SNAPSHOT_REPORT_COMPLETED, "Home on Mobile 4G in Default"),
+        (events.SOURCE_FINISHED, "Home on Mobile 4G in Default"),
+    ],
+)
+def test_subject_of__samples(event_type, subject):
+    assert subject_of(Event(json.loads(sample_body(event_type)))) == subject
+
+
+@given(event=EVENTS_OF_ANY_TYPES)
+def test_subject_of__fits_its_column_whatever_comes(event):
+    assert is_storable(subject_of(Event(event)), MAX_LENGTH)
 
 
 @pytest.mark.parametrize(

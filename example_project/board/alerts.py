@@ -23,10 +23,10 @@ def mail_about_dead_delivery(
 ) -> None:
     """Mail one message for each group of failures that nobody was told of within the hour."""
     for run in runs:
-        if _is_news(run.failure_group[:500]):
+        if _is_news(run.failure_group):
             mail_admins(
                 subject=f"Perfsee delivery {delivery.delivery_id} is dead",
-                message=f"{delivery.summary}\n{run.failure_group}\n\n{run.exception}",
+                message=f"{delivery.summary}\n{run.failure}\n\n{run.exception}",
             )
 
 

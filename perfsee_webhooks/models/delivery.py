@@ -23,6 +23,7 @@ from ..envelope import (
 from ..exceptions import LeaseLost
 from ..payloads import Event
 from ..summaries import MAX_LENGTH as MAX_SUMMARY_LENGTH
+from .arrivals import Arrival
 from .queries import DeliveryQuerySet, DeliveryState
 
 
@@ -50,6 +51,11 @@ class Delivery(models.Model):
     summary = models.CharField(
         max_length=MAX_SUMMARY_LENGTH, blank=True, help_text="What it is about, in one line."
     )
+    subject = models.CharField(
+        max_length=MAX_SUMMARY_LENGTH,
+        blank=True,
+        help_text="What its next and its previous delivery are about as well.",
+    )
     hook_id = models.CharField(
         max_length=MAX_NAME_LENGTH,
         blank=True,
@@ -61,6 +67,9 @@ class Delivery(models.Model):
     body = models.BinaryField(help_text="The exact bytes that were received.")
     body_sha256 = models.CharField(
         max_length=64, help_text="The SHA-256 of the body, which stays when the body is pruned."
+    )
+    body_pruned_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the bytes were removed; empty while they are here."
     )
     verified_by = models.CharField(
         max_length=MAX_REF_LENGTH,
@@ -105,6 +114,9 @@ class Delivery(models.Model):
     last_repeated_at = models.DateTimeField(
         null=True, blank=True, help_text="When it last came again."
     )
+    repeat_log = models.TextField(
+        blank=True, help_text="A line for each of the first repeats: when, and from which hook."
+    )
 
     objects = DeliveryQuerySet.as_manager()
 
@@ -132,6 +144,9 @@ class Delivery(models.Model):
             models.Index(fields=("-received_at", "-id"), name="perfsee_delivery_newest"),
             models.Index(fields=("project", "-received_at"), name="perfsee_delivery_project"),
             models.Index(fields=("hook_id", "-received_at"), name="perfsee_delivery_hook"),
+            models.Index(
+                fields=("project", "subject", "-received_at"), name="perfsee_delivery_subject"
+            ),
             models.Index(fields=("commit_hash",), name="perfsee_delivery_commit"),
             models.Index(fields=("branch", "-received_at"), name="perfsee_delivery_branch"),
             models.Index(
@@ -153,6 +168,12 @@ class Delivery(models.Model):
     def event(self) -> Event:
         """The event in the body, parsed afresh at each access; an unknown one if unreadable."""
         return readable_event(bytes(self.body))
+
+    @property
+    def arrivals(self) -> list[Arrival]:
+        """When it came and from which hook, the first time and each repeat that is still known."""
+        first = Arrival(self.received_at, self.hook_id, self.verified_by)
+        return [first, *(Arrival.read(line) for line in self.repeat_log.splitlines())]
 
     @property
     def is_signed(self) -> bool:

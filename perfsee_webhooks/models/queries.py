@@ -12,12 +12,15 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from django.apps import apps
 from django.db import IntegrityError, models, router, transaction
+from django.db.models.functions import Concat
 from django.utils import timezone
 
 from ..conf import webhook_settings
 from ..envelope import Envelope
 from ..exceptions import DeliveryConflict
+from .arrivals import Arrival
 
 if TYPE_CHECKING:
     from .delivery import Delivery
@@ -35,7 +38,11 @@ class DeliveryState(models.TextChoices):
     UNHANDLED = "unhandled"
 
 
+# Beyond these a repeat is only counted: whoever has a signed body can send it for ever.
+MAX_LOGGED_REPEATS: Final = 100
+
 WAITING: Final = (DeliveryState.RECEIVED, DeliveryState.FAILED)
+SETTLED: Final = (DeliveryState.SUCCEEDED, DeliveryState.DEAD, DeliveryState.UNHANDLED)
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
@@ -47,7 +54,15 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
     def without_body(self) -> Self:
         """Leave the bytes in the database, for a list that does not show them."""
-        return self.defer("body", "headers")
+        return self.defer("body", "headers", "repeat_log")
+
+    def failing_with(self, failure_group: str) -> Self:
+        """Deliveries of which a receiver's last run ended in a failure of this group."""
+        run = apps.get_model("perfsee_webhooks", "ReceiverRun")
+        still_failing = (
+            run.objects.failures().filter(failure_group=failure_group).latest_of_receiver()
+        )
+        return self.filter(pk__in=still_failing.values("delivery"))
 
     def waiting(self, now: datetime) -> Self:
         """Deliveries that wait for an attempt that is due."""
@@ -91,8 +106,19 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def _count_repeat(self, envelope: Envelope) -> bool:
         """Count the arrival on the row that has its id; False if there is no such row."""
         known = self.filter(delivery_id=envelope.delivery_id)
+        arrival = Arrival(envelope.received_at, envelope.hook_id, envelope.verified_by)
         counted = known.filter(body_sha256=envelope.body_sha256).update(
-            repeats=models.F("repeats") + 1, last_repeated_at=envelope.received_at
+            repeats=models.F("repeats") + 1,
+            last_repeated_at=envelope.received_at,
+            repeat_log=models.Case(
+                models.When(
+                    repeats__lt=MAX_LOGGED_REPEATS,
+                    then=Concat(
+                        "repeat_log", models.Value(arrival.line), output_field=models.TextField()
+                    ),
+                ),
+                default=models.F("repeat_log"),
+            ),
         )
         if not counted and known.exists():
             raise DeliveryConflict(
@@ -140,14 +166,21 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """Note of waiting deliveries that nobody was told of them."""
         self.on_primary().filter(state__in=WAITING).update(handed_over_at=None)
 
-    def reopen(self, replay: Replay) -> int:
-        """Make deliveries wait again, for a replay; return how many.
+    def replayable(self, now: datetime, *, only_settled: bool = False) -> Self:
+        """Deliveries that have their bytes and that no process is running just now.
 
-        One that a process is running just now is left alone.
+        A replay of some receivers only takes settled ones: it would keep the others of what still
+        waits from their turn.
         """
+        abandoned = models.Q(state=DeliveryState.PROCESSING, lease_expires_at__lt=now)
+        settled = models.Q(state__in=SETTLED)
+        free = settled if only_settled else settled | models.Q(state__in=WAITING) | abandoned
+        return self.filter(free, body_pruned_at=None)
+
+    def reopen(self, replay: Replay) -> int:
+        """Make those that can be replayed wait again, for a replay; return how many."""
         now = timezone.now()
-        running = models.Q(state=DeliveryState.PROCESSING, lease_expires_at__gte=now)
-        return self.exclude(running).update(
+        return self.replayable(now, only_settled=bool(replay.only)).update(
             state=DeliveryState.RECEIVED,
             attempts=0,
             next_attempt_at=now,

@@ -21,6 +21,7 @@ from ..envelope import (
 )
 from ..exceptions import BodyTooLarge, RequestRefused
 from ..text import one_line
+from .run import MAX_ASKER_LENGTH
 
 MAX_UNVERIFIED_BODY_BYTES: Final = 128 * 1024
 _MAX_DETAIL_LENGTH: Final = 300
@@ -100,12 +101,39 @@ class Rejection(models.Model):
         help_text="The place in the settings of the secret that signed the body, if one did.",
     )
     received_at = models.DateTimeField(help_text="When it arrived.")
+    not_kept = models.PositiveIntegerField(
+        default=0,
+        help_text="How many the same process had refused since the last one that it kept.",
+    )
+    accepted_as = models.ForeignKey(
+        "perfsee_webhooks.Delivery",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        db_index=False,
+        related_name="rejections",
+        help_text="The delivery that it was accepted as.",
+    )
+    accepted_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it was accepted as a delivery after all."
+    )
+    accepted_by = models.CharField(
+        max_length=MAX_ASKER_LENGTH, blank=True, help_text="Who accepted it."
+    )
 
     objects = RejectionQuerySet.as_manager()
 
     class Meta:
         ordering = ("-received_at", "-id")
-        indexes = (models.Index(fields=("-received_at", "-id"), name="perfsee_rejection_newest"),)
+        permissions = (("accept_rejection", "Can accept rejection as a delivery"),)
+        indexes = (
+            models.Index(fields=("-received_at", "-id"), name="perfsee_rejection_newest"),
+            models.Index(
+                fields=("accepted_as",),
+                name="perfsee_rejection_accepted",
+                condition=models.Q(accepted_as__isnull=False),
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.get_reason_display()} at {self.received_at:%Y-%m-%d %H:%M:%S}"

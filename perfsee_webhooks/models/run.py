@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import traceback as traceback_module
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Self
 
 from django.db import models
 from django.utils import timezone
@@ -18,7 +19,25 @@ from .delivery import Delivery
 MAX_ASKER_LENGTH: Final = 150
 _MAX_EXCEPTION_LENGTH: Final = 500
 _MAX_TRACEBACK_LENGTH: Final = 20_000
+_MAX_PLACE_LENGTH: Final = 300
 _PLACE: Final = re.compile(r'^  File "(.+?)", line (\d+), in ', re.MULTILINE)
+
+
+class ReceiverRunQuerySet(models.QuerySet["ReceiverRun"]):
+    """Runs by what became of them, and what followed."""
+
+    def failures(self) -> Self:
+        """Runs that ended in a failure, or that were lost."""
+        return self.exclude(failure_group="")
+
+    def latest_of_receiver(self) -> Self:
+        """Runs after which the same receiver was not run again on the same delivery."""
+        later = ReceiverRun.objects.filter(
+            delivery=models.OuterRef("delivery"),
+            receiver=models.OuterRef("receiver"),
+            number__gt=models.OuterRef("number"),
+        )
+        return self.exclude(models.Exists(later))
 
 
 class ReceiverRun(models.Model):
@@ -61,6 +80,16 @@ class ReceiverRun(models.Model):
         default=False, help_text="Whether the receiver asked not to be run again."
     )
     traceback = models.TextField(blank=True, help_text="Where the receiver raised it.")
+    place = models.CharField(
+        max_length=_MAX_PLACE_LENGTH,
+        blank=True,
+        help_text="The innermost file and line of the traceback.",
+    )
+    failure_group = models.CharField(
+        max_length=16,
+        blank=True,
+        help_text="The same for failures of one receiver, one type of exception and one place.",
+    )
     replay = models.ForeignKey(
         "perfsee_webhooks.Replay",
         null=True,
@@ -73,6 +102,8 @@ class ReceiverRun(models.Model):
     requested_by = models.CharField(
         max_length=MAX_ASKER_LENGTH, blank=True, help_text="Who asked for the replay."
     )
+
+    objects = ReceiverRunQuerySet.as_manager()
 
     class Meta:
         ordering = ("started_at", "id")
@@ -91,6 +122,11 @@ class ReceiverRun(models.Model):
                 name="perfsee_run_replayed",
                 condition=models.Q(replay__isnull=False),
             ),
+            models.Index(
+                fields=("failure_group", "started_at"),
+                name="perfsee_run_failed",
+                condition=~models.Q(failure_group=""),
+            ),
         )
 
     def __str__(self) -> str:
@@ -102,12 +138,15 @@ class ReceiverRun(models.Model):
         return self.duration / timedelta(milliseconds=1)
 
     @property
-    def failure_group(self) -> str:
+    def exception_type(self) -> str:
+        """The name of the exception's type."""
+        return self.exception.partition(":")[0]
+
+    @property
+    def failure(self) -> str:
         """What a failure has in common with its like: receiver, type of exception, place."""
-        kind = self.exception.partition(":")[0]
-        places = _PLACE.findall(self.traceback)
-        place = " at {}:{}".format(*places[-1]) if places else ""
-        return f"{self.receiver}: {kind}{place}"
+        place = f" at {self.place}" if self.place else ""
+        return f"{self.receiver}: {self.exception_type}{place}"
 
     def succeed(self) -> None:
         """Store the run as succeeded, in the transaction of the receiver."""
@@ -116,12 +155,14 @@ class ReceiverRun(models.Model):
     def fail(self, error: BaseException) -> None:
         """Store the run as failed, with the exception and its traceback."""
         self.describe(error)
+        self._group()
         self.gave_up = isinstance(error, GiveUp)
         self._end(self.Outcome.FAILED)
 
     def lose(self) -> None:
         """Store the run as lost: the process that ran it did not live to tell."""
         self.exception = "worker lost: its lease ran out before the receiver was done"
+        self._group()
         self._end(self.Outcome.LOST)
 
     def add_error_after_commit(self, error: BaseException) -> None:
@@ -135,6 +176,11 @@ class ReceiverRun(models.Model):
         named = f"{type(error).__qualname__}: {_message_of(error)}"
         self.exception = one_line(named, _MAX_EXCEPTION_LENGTH)
         self.traceback = lines(written, _MAX_TRACEBACK_LENGTH)
+
+    def _group(self) -> None:
+        places = _PLACE.findall(self.traceback)
+        self.place = ":".join(places[-1])[-_MAX_PLACE_LENGTH:] if places else ""
+        self.failure_group = hashlib.sha256(self.failure.encode()).hexdigest()[:16]
 
     def _end(self, outcome: Outcome) -> None:
         self.pk = None  # a run that was rolled back has one that may be another's by now
