@@ -32,6 +32,11 @@ class History:
         """Add a run that has ended."""
         self.runs.append(run)
 
+    def chosen(self, receivers: list[ConnectedReceiver]) -> list[ConnectedReceiver]:
+        """Return those that the replay names; all of them where it names none."""
+        only = self.delivery.replay.only if self.delivery.replay else []
+        return [receiver for receiver in receivers if not only or receiver.label in only]
+
     def pending(self, receivers: list[ConnectedReceiver]) -> list[ConnectedReceiver]:
         """Return those that have neither succeeded nor given up.
 
@@ -92,17 +97,18 @@ class History:
         """The runs that count: to a replay of all receivers only its own.
 
         To any other replay it counts if a receiver's last run succeeded, but not that it had
-        given up.
+        given up. Of a receiver that it does not run, the last run counts as it is.
         """
         replay = self.delivery.replay
         if replay is None:
             return self.runs
         mine = self._of_this_replay
-        if replay.receivers == Replay.Receivers.ALL:
-            return mine
         last = {run.receiver: run for run in self.runs if run not in mine}
+        others = [run for run in last.values() if replay.only and run.receiver not in replay.only]
+        if replay.receivers == Replay.Receivers.ALL:
+            return others + mine
         succeeded = [run for run in last.values() if run.outcome == Outcome.SUCCEEDED]
-        return succeeded + mine
+        return [*others, *(run for run in succeeded if run not in others), *mine]
 
 
 def _is_done(run: ReceiverRun) -> bool:

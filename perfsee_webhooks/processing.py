@@ -29,7 +29,7 @@ MAX_DELAY: Final = timedelta(days=365)
 
 # A receiver that calls sys.exit(), or awaits what was cancelled, fails like any other. An
 # interrupt from the keyboard is no failure of a receiver: the lease runs out and it runs again.
-_FAILURES: Final = (Exception, SystemExit, asyncio.CancelledError)
+FAILURES: Final = (Exception, SystemExit, asyncio.CancelledError)
 
 
 class ReceiverRolledBack(Exception):
@@ -66,8 +66,8 @@ def _run_and_settle(delivery: Delivery) -> None:
     receivers = receivers_of(delivery.event_type, sender=Delivery)
     history = History.of(delivery)
     if delivery.lost_attempt is not None:
-        _record_lost(delivery, delivery.lost_attempt, receivers, history)
-    pending = history.pending(receivers)
+        _record_lost(delivery, delivery.lost_attempt, history.chosen(receivers), history)
+    pending = history.pending(history.chosen(receivers))
     if delivery.attempts > webhook_settings.max_attempts:
         # A process died at the last attempt: those that it kept from their only turn have it now.
         pending = history.without_a_run(pending)
@@ -81,20 +81,26 @@ def _settle(
     delivery: Delivery, receivers: list[ConnectedReceiver], history: History, wait: timedelta
 ) -> None:
     failed = history.failed(receivers)
-    if not receivers:
+    pending = history.pending(history.chosen(receivers))
+    if not receivers or not history.runs:
         delivery.go_unhandled()
     elif not failed:
         delivery.succeed()
-    elif not history.pending(receivers) or delivery.attempts >= webhook_settings.max_attempts:
+    elif not pending or delivery.attempts >= webhook_settings.max_attempts:
         _die(delivery, failed)
     else:
         delivery.fail(next_attempt_at=timezone.now() + wait)
 
 
 def _die(delivery: Delivery, failed: list[ReceiverRun]) -> None:
-    """Settle as dead, and tell the receivers of `delivery_failed`; Django logs what they raise."""
+    """Settle as dead, and tell the receivers of `delivery_failed`; Django logs what they raise.
+
+    They are not told anew what had failed before a replay that left it alone.
+    """
     delivery.die()
-    delivery_failed.send_robust(sender=Delivery, delivery=delivery, runs=failed)
+    news = [run for run in failed if run.replay_id == delivery.replay_id]
+    if news:
+        delivery_failed.send_robust(sender=Delivery, delivery=delivery, runs=news)
 
 
 def _record_lost(
@@ -125,14 +131,14 @@ def _run(receiver: ConnectedReceiver, delivery: Delivery, history: History) -> t
         with transaction.atomic(using=database):
             # Before the receiver's own callbacks, since one that raises ends them all.
             transaction.on_commit(confirm, using=database)
-            _call(receiver, delivery)
+            call_receiver(receiver, delivery)
             if transaction.get_rollback(using=database):
                 raise ReceiverRolledBack("The receiver returned, but marked its work for rollback.")
             delivery.renew_lease()
             run.succeed()
     except LeaseLost:
         raise
-    except _FAILURES as error:
+    except FAILURES as error:
         _log_failure(run, error)
         if is_committed:
             run.add_error_after_commit(error)
@@ -146,7 +152,8 @@ def _run(receiver: ConnectedReceiver, delivery: Delivery, history: History) -> t
     return timedelta(0)
 
 
-def _call(receiver: ConnectedReceiver, delivery: Delivery) -> None:
+def call_receiver(receiver: ConnectedReceiver, delivery: Delivery) -> None:
+    """Call a receiver with an instance and an event of its own; an async one to its end."""
     answer = receiver.function(
         sender=Delivery,
         delivery=copy(delivery),

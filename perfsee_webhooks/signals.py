@@ -119,12 +119,24 @@ def receivers_of(event_type: str, sender: object) -> list[ConnectedReceiver]:
     """Return the receivers of an event in the order in which they are run, each of them once."""
     found: list[ConnectedReceiver] = []
     for signal in list(_signals.values()):
-        functions = signal.live_receivers(sender) if signal.matches(event_type) else ()
-        for function in functions:
-            if all(function != receiver.function for receiver in found):
-                label = _label(function, taken={receiver.label for receiver in found})
-                found.append(ConnectedReceiver(label=label, function=function, signal=signal))
+        if signal.matches(event_type):
+            _add(found, signal, sender)
     return found
+
+
+def connected_receivers(sender: object) -> list[ConnectedReceiver]:
+    """Return every receiver of any event, each of them once."""
+    found: list[ConnectedReceiver] = []
+    for signal in list(_signals.values()):
+        _add(found, signal, sender)
+    return found
+
+
+def _add(found: list[ConnectedReceiver], signal: EventSignal, sender: object) -> None:
+    for function in signal.live_receivers(sender):
+        if all(function != receiver.function for receiver in found):
+            label = _label(function, taken={receiver.label for receiver in found})
+            found.append(ConnectedReceiver(label=label, function=function, signal=signal))
 
 
 def _label(function: Callable[..., Any], taken: set[str]) -> str:

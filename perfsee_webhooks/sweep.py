@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from django.db import connections, router, transaction
 from django.utils import timezone
 
+from . import replay as replaying
 from .conf import INLINE, webhook_settings
-from .models import Delivery, DeliveryQuerySet
+from .models import Delivery, DeliveryQuerySet, Heartbeat, Replay
+from .models.heartbeat import SWEEP
 from .processing import process
 from .tasks import hand_over
 
@@ -21,16 +23,18 @@ NOTHING_TO_DO = "nothing to do"
 ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Sweep:
     """What one sweep found, by the state it was in, and what became of it.
 
     An ending is `handed over`, or where the sweep processes itself the state that it left;
     `nothing to do` if another process was quicker; `error` if it will have to be tried again.
+    `replayed` is how many deliveries it opened of replays that nobody was at work on.
     """
 
     found: Counter[str]
     endings: Counter[str]
+    replayed: int
 
     @property
     def total(self) -> int:
@@ -41,6 +45,8 @@ class Sweep:
 def sweep(*, batch_size: int) -> Sweep:
     """Take up all that is overdue, a batch at a time, until a whole batch fails.
 
+    Between batches of a replay that nobody is at work on, what else is overdue has its turn.
+
     A delivery is overdue when it is to be processed and nobody was told of it within the last
     `LEASE`. Inline processing is done here and now; any other is told again. It is safe to run
     several at once: each takes rows that no other one has.
@@ -48,7 +54,17 @@ def sweep(*, batch_size: int) -> Sweep:
     Raises:
         DatabaseError: the rows could not be read; what was taken up is taken up again later.
     """
-    report = Sweep(found=Counter(), endings=Counter())
+    Heartbeat.objects.beat(SWEEP)
+    report = Sweep(found=Counter(), endings=Counter(), replayed=0)
+    while True:
+        _take_up_overdue(report, batch_size)
+        batches = _continue_replays()
+        if not batches:
+            return report
+        report.replayed += sum(len(batch) for batch in batches)
+
+
+def _take_up_overdue(report: Sweep, batch_size: int) -> None:
     while batch := _take(batch_size):
         report.found.update(state for _primary_key, state in batch)
         endings = Counter(_take_up(primary_key) for primary_key, _state in batch)
@@ -56,7 +72,14 @@ def sweep(*, batch_size: int) -> Sweep:
         # What an engine that is down did not take is overdue still, and would be found for ever.
         if len(batch) < batch_size or endings[ERROR] == len(batch):
             break
-    return report
+
+
+def _continue_replays() -> list[list[int]]:
+    """Open a batch of each replay that nobody is at work on, and return these batches."""
+    due = Replay.objects.on_primary().due(timezone.now())
+    stalled = [replay for replay in due if replaying.is_stalled(replay)]
+    batches = [replaying.take_up(replay) for replay in stalled]
+    return [batch for batch in batches if batch is not None]
 
 
 def _take(size: int) -> list[tuple[int, str]]:

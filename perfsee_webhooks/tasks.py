@@ -36,7 +36,7 @@ def schedule(primary_keys: Sequence[int], *, response: HttpResponseBase) -> None
     So neither a slow receiver nor an engine that does not answer can hold up the response, or fail
     it: what goes wrong is logged, and the delivery waits for the sweep.
     """
-    _after(response, partial(_start, primary_keys))
+    after(response, partial(_start_each, primary_keys))
 
 
 def hand_over(primary_key: int) -> bool:
@@ -68,7 +68,12 @@ def _leave_to_the_sweep(primary_key: int) -> None:
 
 
 def delivery_task() -> Any:
-    """Return the task that processes a delivery, on the site's backend and queue.
+    """Return the task that processes a delivery. Raises as `task_of` does."""
+    return task_of(process_delivery)
+
+
+def task_of(function: Any) -> Any:
+    """Return the task that a function is on the site's backend and queue.
 
     Raises:
         ImproperlyConfigured: there is no implementation of Django Tasks, or no such backend.
@@ -83,7 +88,7 @@ def delivery_task() -> Any:
     make_task = implementation.task(
         backend=webhook_settings.task_backend, queue_name=webhook_settings.queue
     )
-    return make_task(getattr(process_delivery, "func", process_delivery))
+    return make_task(getattr(function, "func", function))
 
 
 def process_delivery(primary_key: int) -> None:
@@ -95,16 +100,25 @@ def process_delivery(primary_key: int) -> None:
 
 def _hand_over_at(delivery: Delivery, moment: datetime) -> None:
     """Tell the engine of the next attempt, if it can wait; else the sweep will."""
-    task = delivery_task()
+    expected_at = enqueue_at(delivery_task(), moment, delivery.pk)
+    if expected_at is not None:
+        delivery.expect_at(expected_at)
+
+
+def enqueue_at(task: Any, moment: datetime, primary_key: int) -> datetime | None:
+    """Enqueue a task for a later moment, and return when that is; None if its engine cannot wait.
+
+    Then the sweep does what it was for.
+    """
     if not task.get_backend().supports_defer:
-        return
+        return None
     # RQ cuts fractions of a second off: the task would come too early, and find nothing due.
     moment = moment.replace(microsecond=0) + timedelta(seconds=1)
-    task.using(run_after=moment).enqueue(delivery.pk)
-    delivery.expect_at(moment)
+    task.using(run_after=moment).enqueue(primary_key)
+    return moment
 
 
-def _after(response: HttpResponseBase, work: Callable[[], None]) -> None:
+def after(response: HttpResponseBase, work: Callable[[], None]) -> None:
     """Do the work when the server closes the response, which it does once it has been sent.
 
     The work comes before what Django does at the end of a request, so that it still has the
@@ -137,17 +151,28 @@ def _connection_left_as_found() -> Iterator[None]:
             connection.close()
 
 
-def _start(primary_keys: Sequence[int]) -> None:
-    start = process if webhook_settings.processing == INLINE else hand_over
+def _start_each(primary_keys: Sequence[int]) -> None:
     for primary_key in primary_keys:
-        try:
-            start(primary_key)
-        except Exception:
-            logger.exception(_FAILED, primary_key, "processed", extra={"delivery_pk": primary_key})
+        start(primary_key)
 
 
-def _task_where_configured(function: Any) -> Any:
-    """Return the function as the Task that a worker finds here, if the site has such workers.
+def start(primary_key: int) -> bool:
+    """Process a delivery here and now, or hand it over, as `PROCESSING` says.
+
+    False if that failed, which is logged: the delivery waits for the sweep.
+    """
+    if webhook_settings.processing != INLINE:
+        return hand_over(primary_key)
+    try:
+        process(primary_key)
+    except Exception:
+        logger.exception(_FAILED, primary_key, "processed", extra={"delivery_pk": primary_key})
+        return False
+    return True
+
+
+def task_where_configured(function: Any) -> Any:
+    """Return a function as the Task that a worker finds in its place, if the site has workers.
 
     A backend or queue that the site does not have is told by a system check, which could not run
     if this module failed to be imported.
@@ -155,10 +180,10 @@ def _task_where_configured(function: Any) -> Any:
     if webhook_settings.processing != TASKS:
         return function
     try:
-        return delivery_task()
+        return task_of(function)
     except Exception:
         logger.exception("PROCESSING is 'tasks', but there is no such task backend or queue.")
         return function
 
 
-process_delivery = _task_where_configured(process_delivery)
+process_delivery = task_where_configured(process_delivery)

@@ -11,10 +11,12 @@ from django.contrib.auth.models import Group, Permission
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from perfsee_webhooks import processing, replay, signals
+from perfsee_webhooks import processing, signals
 from perfsee_webhooks.exceptions import GiveUp, LeaseLost, RetryLater
 from perfsee_webhooks.models import Delivery, ReceiverRun, Replay
 from perfsee_webhooks.processing import MAX_BACKOFF, process
+
+from .replays import opened_again
 
 State = Delivery.State
 Outcome = ReceiverRun.Outcome
@@ -262,7 +264,7 @@ def test_process__records_no_failure_when_the_lease_was_taken_over(delivery, con
 def test_process__runs_all_receivers_in_a_replay_of_all(delivery, connect):
     good, bad = connect(name="good"), connect(name="bad", side_effect=[ValueError, None])
     process(delivery.pk)
-    replay.start(Delivery.objects.all(), requested_by="somebody", receivers=Replay.Receivers.ALL)
+    opened_again(receivers=Replay.Receivers.ALL)
     assert processed(delivery).state == State.SUCCEEDED
     assert (good.call_count, bad.call_count) == (2, 2)
     assert (
@@ -279,7 +281,7 @@ def test_process__does_not_repeat_in_a_retry_what_succeeded_in_the_replay(delive
     good = connect(name="good")
     bad = connect(name="bad", side_effect=[ValueError, ValueError, None])
     process(delivery.pk)
-    replay.start(Delivery.objects.all(), requested_by="somebody", receivers=Replay.Receivers.ALL)
+    opened_again(receivers=Replay.Receivers.ALL)
     process(delivery.pk)
     make_due()
     assert processed(delivery).state == State.SUCCEEDED
@@ -290,7 +292,7 @@ def test_process__runs_what_failed_in_a_replay_of_the_failed(delivery, connect, 
     webhook_setting(MAX_ATTEMPTS=1)
     good, bad = connect(name="good"), connect(name="bad", side_effect=[ValueError, None])
     assert processed(delivery).state == State.DEAD
-    replay.start(Delivery.objects.all(), requested_by="somebody")
+    opened_again()
     assert processed(delivery).state == State.SUCCEEDED
     assert (good.call_count, bad.call_count) == (1, 2)
 
@@ -413,7 +415,7 @@ def test_process__is_dead_when_nothing_but_given_up_receivers_is_left(delivery, 
 def test_process__runs_a_receiver_that_gave_up_in_a_replay(delivery, connect):
     hopeless = connect(side_effect=[GiveUp("no such project"), None])
     assert processed(delivery).state == State.DEAD
-    replay.start(Delivery.objects.all(), requested_by="somebody")
+    opened_again()
     assert processed(delivery).state == State.SUCCEEDED
     assert hopeless.call_count == 2
 
@@ -503,8 +505,8 @@ def test_process__counts_only_the_last_run_of_a_receiver_in_a_replay_of_the_fail
     webhook_setting(MAX_ATTEMPTS=1)
     receiver = connect(side_effect=[None, ValueError, None])
     process(delivery.pk)
-    replay.start(Delivery.objects.all(), requested_by="somebody", receivers=Replay.Receivers.ALL)
+    opened_again(receivers=Replay.Receivers.ALL)
     assert processed(delivery).state == State.DEAD
-    replay.start(Delivery.objects.all(), requested_by="somebody")
+    opened_again()
     assert processed(delivery).state == State.SUCCEEDED
     assert receiver.call_count == 3

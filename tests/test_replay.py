@@ -1,21 +1,40 @@
-"""Replays: what is opened again, what runs, and the way to it through the admin's pages."""
+"""Replays: which deliveries, to whom, what it would do, and how it is carried out."""
+
+from __future__ import annotations
 
 import json
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.contrib.messages import get_messages
-from django.test import Client
+import time_machine
+from django.contrib.admin import site as admin_site
+from django.db import DatabaseError, connection, connections
+from django.http import HttpResponse
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from perfsee_webhooks import replay
-from perfsee_webhooks.admin.delivery import MAX_SELECTED
+from perfsee_webhooks import events, replay, tasks
+from perfsee_webhooks.envelope import Envelope
 from perfsee_webhooks.models import Delivery, ReceiverRun, Replay
+from perfsee_webhooks.processing import process
+from perfsee_webhooks.replay import Order, Selection
+from perfsee_webhooks.replay.carrying import continue_replay
+from perfsee_webhooks.replay.selection import MAX_PRIMARY_KEYS
+from perfsee_webhooks.samples import sample_body
+from perfsee_webhooks.sending import perfsee_headers
+from perfsee_webhooks.signals import bundle_finished, delivery_failed
+from perfsee_webhooks.sweep import sweep
 
-from .test_admin import DELIVERIES, Page, detail, store
+from .replays import opened_again
+from .sites import SECRET
 
 pytestmark = pytest.mark.django_db
+
+NOW = timezone.now()
+HOUR = timedelta(hours=1)
 
 
 def stay_put(primary_key):
@@ -27,263 +46,614 @@ def nothing_runs(webhook_setting):
     webhook_setting(PROCESSING=f"{__name__}.stay_put")
 
 
-@pytest.fixture
-def receivers(connect):
-    """A receiver that succeeds and one that fails."""
-    return connect(name="good"), connect(name="bad", side_effect=RuntimeError("it broke"))
+def store(sample=events.BUNDLE_FINISHED, **columns):
+    """Store a delivery of a sample event, and change columns of its row."""
+    body = sample_body(sample)
+    delivery = Delivery.objects.record(
+        Envelope.read(body, perfsee_headers(body, SECRET), "SECRETS[0]")
+    )
+    Delivery.objects.filter(pk=delivery.pk).update(**columns)
+    delivery.refresh_from_db()
+    return delivery
 
 
-def ask(client, *deliveries, query="", **data):
-    """Select deliveries on the list and choose the action; return the page that answers."""
-    selected = [delivery.pk for delivery in deliveries]
-    asked = {"action": "replay_selected", "_selected_action": selected, **data}
-    return client.post(DELIVERIES + query, asked)
+def dead(number):
+    """Store so many dead deliveries, oldest first."""
+    Delivery.objects.bulk_create(
+        Delivery(
+            delivery_id=str(uuid.uuid4()),
+            event_type=events.BUNDLE_FINISHED,
+            body=sample_body(events.BUNDLE_FINISHED),
+            received_at=NOW,
+            state="dead",
+        )
+        for _ in range(number)
+    )
+    return list(Delivery.objects.order_by("pk"))
 
 
-def confirm(client, asked, **answers):
-    return Page(asked).form_with("confirmed").submit(client, **answers)
-
-
-def told(response):
-    """The one message to the user, with its level."""
-    (message,) = get_messages(response.wsgi_request)
-    return f"{message.level_tag}: {message}"
-
-
-def lease(delivery, expires_in):
+def lease(delivery, expires_in=HOUR):
     Delivery.objects.filter(pk=delivery.pk).update(
-        state="processing",
-        lease_token=uuid.uuid4(),
-        lease_expires_at=timezone.now() + expires_in,
+        state="processing", lease_token=uuid.uuid4(), lease_expires_at=timezone.now() + expires_in
     )
 
 
-# Starting a replay
+def started(selection=None, **order):
+    return replay.start(selection or Selection(), Order(**order), requested_by="somebody")
 
 
-def test_start__opens_again_and_records_who_asked_and_why(body):
-    deliveries = [store(body) for _ in range(3)]
-    Delivery.objects.update(
-        state="dead", attempts=8, next_attempt_at=None, settled_at=timezone.now()
+def fresh(row):
+    row.refresh_from_db()
+    return row
+
+
+# Which deliveries
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({}, {"bundle", "lab", "source", "other"}),
+        ({"event": "bundle:finished"}, {"bundle"}),
+        ({"event": "bundle-finished"}, {"bundle"}),
+        ({"event": "lab:*, source:finished"}, {"lab", "source"}),
+        ({"event": "*"}, {"bundle", "lab", "source", "other"}),
+        ({"event": "a.b+c"}, {"other"}),
+        ({"event": "aXb+c"}, set()),
+        ({"other_events": True}, {"other"}),
+        ({"project": "elsewhere"}, {"lab"}),
+        ({"hook": "hook-7"}, {"source"}),
+        ({"states": ("dead", "failed")}, {"lab", "source"}),
+        ({"received_from": NOW - 2 * HOUR}, {"bundle", "source", "other"}),
+        ({"received_before": NOW - 2 * HOUR}, {"lab"}),
+        ({"received_from": NOW - 3 * HOUR, "received_before": NOW - 2 * HOUR}, {"lab"}),
+        ({"search": "elsewhere"}, {"lab"}),
+        ({"search": "hook-7 perf"}, {"source"}),
+        ({"search": "hook-7 elsewhere"}, set()),
+        ({"project": "elsewhere", "states": ("failed",)}, set()),
+    ],
+)
+def test_selection__finds_what_all_of_it_holds_for(given, found):
+    rows = {
+        "bundle": store(state="succeeded"),
+        "lab": store(
+            events.LAB_SNAPSHOT_COMPLETED,
+            project="elsewhere",
+            state="dead",
+            received_at=NOW - 3 * HOUR,
+        ),
+        "source": store(events.SOURCE_FINISHED, hook_id="hook-7", state="failed"),
+        "other": store(event_type="a.b+c"),
+    }
+    names = {row.pk: name for name, row in rows.items()}
+    assert {names[row.pk] for row in Selection(**given).deliveries()} == found
+
+
+def test_selection__by_keys_replay_and_failure_group(connect):
+    connect(side_effect=ValueError)
+    failing, other = store(), store()
+    process(failing.pk)
+    group = ReceiverRun.objects.get().failure_group
+    assert list(Selection(failure_group=group).deliveries()) == [failing]
+    assert list(Selection(primary_keys=(other.pk,)).deliveries()) == [other]
+    assert list(Selection(primary_keys=()).deliveries()) == []
+    earlier = opened_again(Selection(primary_keys=(other.pk,)))
+    assert list(Selection(replay=earlier.pk).deliveries()) == [other]
+
+
+def test_selection__searches_as_the_list_does(rf, admin_user):
+    store(project="web shop", branch="main/x")
+    store(project="shop")
+    request = rf.get("/")
+    request.user = admin_user
+    model_admin = admin_site._registry[Delivery]
+    for text in ("web", "web main", "SHOP", "shop", "main/", "nothing", "  ", "web\tshop"):
+        listed, _ = model_admin.get_search_results(request, Delivery.objects.all(), text)
+        assert set(Selection(search=text).deliveries()) == set(listed), text
+
+
+def test_selection__is_the_same_after_it_was_kept():
+    selection = Selection(
+        primary_keys=(1, 2),
+        event="bundle:*",
+        other_events=True,
+        states=("dead",),
+        received_from=NOW,
+        received_before=NOW + HOUR,
+        failure_group="abc",
+        replay=3,
+        search="main",
     )
-    started = replay.start(
-        Delivery.objects.filter(pk__in=[row.pk for row in deliveries[:2]]),
+    kept = json.loads(json.dumps(selection.as_json()))
+    assert Selection.from_json(kept) == selection
+    assert Selection.from_json({}) == Selection()
+    assert Selection(primary_keys=()).as_json() == {"primary_keys": ()}
+    assert Selection.from_json({"primary_keys": []}).primary_keys == ()
+
+
+def test_selection__says_in_words_what_it_is():
+    assert Selection().described == ["every delivery"]
+    assert Selection(primary_keys=()).described == ["0 chosen one by one"]
+    assert Selection(event="lab:*", states=("dead", "failed"), search="x").described == [
+        "event lab:*",
+        "state dead or failed",
+        "found by “x”",
+    ]
+
+
+@pytest.mark.parametrize(
+    "given", [{"event": " , "}, {"primary_keys": tuple(range(MAX_PRIMARY_KEYS + 1))}]
+)
+def test_selection__refuses_what_cannot_be_looked_for(given):
+    with pytest.raises(ValueError, match=r"names no event|At most 1000 deliveries"):
+        Selection(**given)
+
+
+# To whom, and how fast
+
+
+@pytest.mark.parametrize("name", ["limit", "batch_size", "per_minute"])
+def test_order__takes_only_numbers_from_1(name):
+    with pytest.raises(ValueError, match=f"{name} has to be 1 or more"):
+        Order(**{name: 0})
+
+
+def test_order__names_the_nearest_of_the_receivers(connect):
+    connect(name="announce")
+    connect(bundle_finished, name="keep_score")
+    assert Order(only=("tests.announce", "tests.keep_score")).only[0] == "tests.announce"
+    with pytest.raises(replay.UnknownReceiver, match=r"Did you mean tests\.keep_score\?"):
+        Order(only=("tests.keep_scores",))
+    with pytest.raises(replay.UnknownReceiver, match=r"No receiver called zzz is connected\.$"):
+        Order(only=("zzz",))
+
+
+# The plan
+
+
+@pytest.fixture
+def history(connect, webhook_setting):
+    """Three dead bundles and a lab snapshot; `good` and `gone` succeeded, `bad` failed."""
+    webhook_setting(MAX_ATTEMPTS=1)
+    connect(name="good")
+    bad = connect(bundle_finished, name="bad", side_effect=ValueError)
+    gone = connect(bundle_finished, name="gone")
+    rows = [store(), store(), store(), store(events.LAB_SNAPSHOT_COMPLETED)]
+    for row in rows:
+        process(row.pk)
+    bundle_finished.disconnect(gone)
+    bad.side_effect = None
+    return rows
+
+
+def runs_of(planned):
+    return {receiver.label: (receiver.runs, receiver.again) for receiver in planned.receivers}
+
+
+def test_plan__counts_the_receivers_that_have_not_succeeded(history):
+    planned = replay.plan(Selection())
+    assert (planned.matching, planned.selected, planned.opened) == (4, 4, 4)
+    assert runs_of(planned) == {"tests.bad": (3, 0), "tests.good": (0, 0)}
+    assert planned.gone == [("tests.gone", 3)]
+    assert (planned.runs, planned.again) == (3, 0)
+    assert planned.first == history
+
+
+def test_plan__counts_what_would_run_again_after_success(history):
+    planned = replay.plan(Selection(), Order(receivers=Replay.Receivers.ALL))
+    assert runs_of(planned) == {"tests.good": (4, 4), "tests.bad": (3, 0)}
+    assert (planned.runs, planned.again) == (7, 4)
+
+
+def test_plan__counts_a_new_receiver_on_all_that_came_before_it(history, connect):
+    connect(name="new")
+    planned = replay.plan(Selection(), Order(only=("tests.new",)))
+    assert runs_of(planned) == {"tests.new": (4, 0)}
+
+
+def test_plan__is_what_then_happens(history, connect, webhook_setting):
+    connect(name="new")
+    for order in (
+        Order(),
+        Order(receivers=Replay.Receivers.ALL),
+        Order(only=("tests.new", "tests.bad"), receivers=Replay.Receivers.ALL),
+        Order(only=("tests.new",)),
+    ):
+        planned = replay.plan(Selection(), order)
+        asked = replay.start(Selection(), order, requested_by="somebody")
+        replay.carry_out(asked.pk, until=timezone.now() + HOUR)
+        runs = ReceiverRun.objects.filter(replay=asked)
+        counted = {label: runs.filter(receiver=label).count() for label in runs_of(planned)}
+        assert counted == {receiver.label: receiver.runs for receiver in planned.receivers}
+        assert fresh(asked).accepted == planned.opened
+
+
+def test_plan__says_what_is_left_alone_and_why(history, connect):
+    pruned, running, waiting, _settled = history
+    Delivery.objects.filter(pk=pruned.pk).update(body_pruned_at=NOW)
+    Delivery.objects.filter(pk=waiting.pk).update(state="failed")
+    lease(running)
+    planned = replay.plan(Selection())
+    assert (planned.opened, planned.pruned, planned.running, planned.waiting) == (2, 1, 1, 0)
+    planned = replay.plan(Selection(), Order(only=("tests.bad",)))
+    assert (planned.opened, planned.pruned, planned.running, planned.waiting) == (1, 1, 1, 1)
+    asked = opened_again(only=("tests.bad",))
+    assert (asked.accepted, asked.skipped) == (1, 3)
+
+
+def test_plan__takes_the_oldest_within_the_limit(history):
+    planned = replay.plan(Selection(), Order(limit=2))
+    assert (planned.matching, planned.selected, planned.left_out) == (4, 2, 2)
+    assert planned.first == history[:2]
+    assert runs_of(planned) == {"tests.bad": (2, 0), "tests.good": (0, 0)}
+    assert replay.plan(Selection(), Order(limit=9)).left_out == 0
+
+
+def test_plan__of_nothing(connect):
+    connect()
+    planned = replay.plan(Selection())
+    assert (planned.selected, planned.opened, planned.runs, planned.first) == (0, 0, 0, [])
+
+
+def test_plan__executes_the_same_few_statements_for_any_number(history):
+    counts = []
+    for _ in range(2):
+        with CaptureQueriesContext(connection) as captured:
+            replay.plan(Selection())
+        counts.append(len(captured))
+        dead(30)
+    assert counts == [7, 7]
+    assert not any('"body"' in query["sql"] for query in captured.captured_queries)
+
+
+# Carrying it out
+
+
+def test_start__records_who_why_and_what(connect):
+    connect()
+    dead(3)
+    asked = replay.start(
+        Selection(states=("dead",)),
+        Order(only=("tests.receiver",), batch_size=2, per_minute=60),
         requested_by="some\x00body",
         reason="mended\nthe receiver",
     )
     kept = Replay.objects.get()
-    assert started.primary_keys == [row.pk for row in deliveries[:2]]
-    assert (kept.accepted, kept.skipped, kept.receivers) == (2, 0, "failed")
+    assert kept == asked
     assert (kept.requested_by, kept.reason) == ("some�body", "mended�the receiver")
-    opened = Delivery.objects.filter(replay=kept)
-    assert set(opened.values_list("state", "attempts", "settled_at")) == {("received", 0, None)}
-    assert opened.filter(next_attempt_at__lte=timezone.now()).count() == 2
-    assert Delivery.objects.get(replay=None).state == "dead"
+    assert (kept.selected, kept.only, kept.batch_size) == (3, ["tests.receiver"], 2)
+    assert (kept.per_minute, kept.selection) == (60, {"states": ["dead"]})
+    assert (kept.accepted, kept.state) == (0, "running")
+    assert not Delivery.objects.exclude(replay=None).exists()
 
 
-@pytest.mark.parametrize(
-    ("expires_in", "is_opened"), [(timedelta(minutes=1), False), (-timedelta(minutes=1), True)]
-)
-def test_start__skips_what_is_being_run(delivery, expires_in, is_opened):
-    lease(delivery, expires_in)
-    started = replay.start(Delivery.objects.all(), requested_by="somebody")
-    assert started.primary_keys == ([delivery.pk] if is_opened else [])
-    assert (started.replay.accepted, started.replay.skipped) == (is_opened, not is_opened)
-    delivery.refresh_from_db()
-    assert delivery.state == ("received" if is_opened else "processing")
+def test_open_batch__goes_through_all_once_in_order(nothing_runs):
+    rows = [row.pk for row in dead(5)]
+    asked = started(batch_size=2)
+    opened = [replay.open_batch(asked.pk) for _ in range(5)]
+    assert opened == [rows[:2], rows[2:4], rows[4:], None, None]
+    asked = fresh(asked)
+    assert (asked.state, asked.accepted, asked.skipped, asked.left) == ("finished", 5, 0, 0)
+    assert asked.ended_at is not None
+    waiting = Delivery.objects.filter(replay=asked, state="received", attempts=0, settled_at=None)
+    assert waiting.count() == 5
 
 
-def test_start__returns_the_oldest_first(body):
-    deliveries = [store(body) for _ in range(3)]
-    for age, delivery in enumerate(deliveries):
-        moment = timezone.now() - timedelta(days=age)
-        Delivery.objects.filter(pk=delivery.pk).update(received_at=moment)
-    started = replay.start(Delivery.objects.all(), requested_by="somebody")
-    assert started.primary_keys == [delivery.pk for delivery in reversed(deliveries)]
+def test_open_batch__leaves_alone_what_is_being_run_or_has_no_bytes(nothing_runs):
+    running, pruned, free, abandoned = dead(4)
+    lease(running)
+    lease(abandoned, expires_in=-HOUR)
+    Delivery.objects.filter(pk=pruned.pk).update(body_pruned_at=NOW)
+    asked = started(batch_size=2)
+    assert replay.open_batch(asked.pk) == []
+    assert replay.open_batch(asked.pk) == [free.pk, abandoned.pk]
+    asked = fresh(asked)
+    assert (asked.accepted, asked.skipped, asked.state) == (2, 2, "finished")
+    assert fresh(running).state == "processing"
 
 
-# One delivery, from its page
+def test_open_batch__takes_no_more_than_there_were_at_its_start(nothing_runs):
+    first, second, third = dead(3)
+    Delivery.objects.filter(pk=second.pk).update(state="succeeded")
+    asked = started(Selection(states=("dead",)), batch_size=1)
+    assert asked.selected == 2
+    Delivery.objects.filter(pk=second.pk).update(state="dead")
+    store(state="dead")
+    opened = [replay.open_batch(asked.pk) for _ in range(4)]
+    assert opened == [[first.pk], [second.pk], None, None]
+    assert fresh(third).replay is None
 
 
-@pytest.mark.parametrize(("chosen", "runs_of_good"), [("failed", 1), ("all", 2)])
-def test_page__replays_one_delivery(admin_client, post, body, receivers, chosen, runs_of_good):
-    good, bad = receivers
-    post(body)
-    delivery = Delivery.objects.get()
-    assert delivery.state == "failed"
-    bad.side_effect = None
-    asked = Page(admin_client.get(detail(delivery))).form_with("action").submit(admin_client)
-    assert dict(Page(asked).form_with("confirmed").fields)["receivers"] == "failed"
-    assert "main @ feat/webhook passed, score 57" in Page(asked).text
-    answer = confirm(admin_client, asked, receivers=chosen, reason="it is mended")
-    assert answer.url == detail(delivery)
-    kept = Replay.objects.get()
-    assert told(answer) == f"success: Replay {kept.pk}: 1 delivery is run again."
-    assert (kept.requested_by, kept.reason, kept.receivers) == ("admin", "it is mended", chosen)
-    assert (good.call_count, bad.call_count) == (runs_of_good, 2)
-    delivery.refresh_from_db()
-    assert (delivery.state, delivery.replay, delivery.attempts) == ("succeeded", kept, 1)
-    again = ReceiverRun.objects.filter(replay=kept)
-    assert again.count() == runs_of_good
-    assert {(run.trigger, run.requested_by, run.number, run.outcome) for run in again} == {
-        ("replay", "admin", 2, "succeeded")
-    }
-    words = Page(admin_client.get(answer.url)).words
-    assert "tests.bad run 2 (replay, asked for by admin)" in words
+def test_open_batch__leaves_out_what_no_longer_matches(nothing_runs):
+    first, second = dead(2)
+    asked = started(Selection(states=("dead",)))
+    Delivery.objects.filter(pk=first.pk).update(state="succeeded")
+    assert replay.open_batch(asked.pk) == [second.pk]
+    asked = fresh(asked)
+    assert (asked.state, asked.looked_at, asked.left) == ("finished", 1, 1)
 
 
-def test_page__shows_a_replay_that_fails_again(admin_client, post, body, receivers):
-    post(body)
-    delivery = Delivery.objects.get()
-    answer = confirm(admin_client, ask(admin_client, delivery))
-    words = Page(admin_client.get(answer.url)).words
-    assert words.count("RuntimeError: it broke Traceback") == 2
-    assert Delivery.objects.get().state == "failed"
+def test_open_batch__waits_for_its_turn(nothing_runs):
+    dead(5)
+    with time_machine.travel(NOW, tick=False) as traveller:
+        asked = started(per_minute=2)
+        assert len(replay.open_batch(asked.pk)) == 2
+        assert fresh(asked).next_batch_at == timezone.now() + timedelta(minutes=1)
+        assert replay.open_batch(asked.pk) is None
+        traveller.shift(timedelta(minutes=1))
+        assert len(replay.open_batch(asked.pk)) == 2
 
 
-# Several deliveries, from the list
+@pytest.mark.parametrize("verb", ["pause", "cancel", "finish"])
+def test_open_batch__opens_nothing_of_what_does_not_run(nothing_runs, verb):
+    dead(2)
+    asked = started()
+    getattr(asked, verb)()
+    assert replay.open_batch(asked.pk) is None
+    assert not Delivery.objects.exclude(state="dead").exists()
 
 
-def test_list__replays_those_selected(admin_client, post, body, receivers):
-    _good, bad = receivers
-    for _ in range(4):
-        post(body)
-    *selected, other = Delivery.objects.all()
-    bad.side_effect = None
-    asked = ask(admin_client, *selected)
-    assert "run again on 3 deliveries" in Page(asked).words
-    answer = confirm(admin_client, asked)
-    assert told(answer) == f"success: Replay {Replay.objects.get().pk}: 3 deliveries are run again."
-    assert answer.url == DELIVERIES
-    assert set(Delivery.objects.filter(state="succeeded")) == set(selected)
-    assert list(Delivery.objects.filter(state="failed")) == [other]
+def test_open_batch__goes_on_after_a_pause(nothing_runs):
+    dead(3)
+    asked = started(batch_size=2)
+    replay.open_batch(asked.pk)
+    fresh(asked).pause()
+    assert replay.open_batch(asked.pk) is None
+    asked.resume()
+    assert len(replay.open_batch(asked.pk)) == 1
 
 
-def test_list__asks_before_anything_is_run(admin_client, delivery, connect):
+@pytest.mark.django_db(transaction=True)
+def test_open_batch__opens_nothing_by_halves(nothing_runs):
+    dead(2)
+    asked = started()
+
+    def die_at_the_cursor(execute, sql, *args):
+        if sql.startswith("UPDATE") and '"cursor"' in sql:
+            raise DatabaseError
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(die_at_the_cursor), pytest.raises(DatabaseError):
+        replay.open_batch(asked.pk)
+    assert Delivery.objects.filter(state="dead", replay=None).count() == 2
+    assert fresh(asked).cursor == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_open_batch__by_many_at_once_opens_each_once(nothing_runs):
+    rows = [row.pk for row in dead(40)]
+    asked = started(batch_size=3)
+    barrier = threading.Barrier(8)
+
+    def work(_number):
+        barrier.wait()
+        opened = []
+        try:
+            while (batch := replay.open_batch(asked.pk)) is not None:
+                opened += batch
+        finally:
+            connections.close_all()
+        return opened
+
+    with ThreadPoolExecutor(8) as pool:
+        opened = [key for batch in pool.map(work, range(8)) for key in batch]
+    assert sorted(opened) == rows
+    assert (fresh(asked).accepted, asked.state) == (40, "finished")
+
+
+def test_carry_out__runs_each_receiver_once_and_settles(connect):
     receiver = connect()
-    ask(admin_client, delivery)
-    assert (Replay.objects.count(), receiver.call_count) == (0, 0)
+    dead(7)
+    asked = started(batch_size=3)
+    replay.carry_out(asked.pk, until=timezone.now() + HOUR)
+    assert receiver.call_count == 7
+    assert Delivery.objects.filter(state="succeeded", replay=asked).count() == 7
+    assert fresh(asked).state == "finished"
 
 
-def test_list__says_what_it_skips(admin_client, body, nothing_runs):
-    running, waiting = store(body), store(body)
-    lease(running, timedelta(minutes=1))
-    answer = confirm(admin_client, ask(admin_client, running, waiting))
-    assert told(answer).startswith("warning: ")
-    assert "1 delivery is run again, 1 skipped since a process runs it just now." in told(answer)
-    kept = Replay.objects.get()
-    assert (kept.accepted, kept.skipped) == (1, 1)
-    assert list(Delivery.objects.filter(replay=kept)) == [waiting]
+def test_carry_out__stops_in_time(connect):
+    connect()
+    dead(3)
+    asked = started(batch_size=1)
+    replay.carry_out(asked.pk, until=timezone.now())
+    assert fresh(asked).accepted == 0
 
 
-def test_list__says_what_was_pruned_before_it_was_confirmed(admin_client, body, nothing_runs):
-    deliveries = [store(body) for _ in range(3)]
-    asked = ask(admin_client, *deliveries)
-    deliveries[0].delete()
-    answer = confirm(admin_client, asked)
-    assert told(answer).startswith("warning: ")
-    assert told(answer).endswith("2 deliveries are run again, 1 no longer there.")
-    asked = ask(admin_client, *deliveries[1:])
-    Delivery.objects.all().delete()
-    answer = confirm(admin_client, asked)
-    assert told(answer) == "error: Nothing is replayed: the selected deliveries are gone."
-    assert Replay.objects.count() == 1
+def test_carry_out__goes_on_past_a_batch_that_is_all_skipped(connect):
+    rows = dead(3)
+    for row in rows[:2]:
+        lease(row)
+    asked = started(batch_size=1)
+    connect()
+    replay.carry_out(asked.pk, until=timezone.now() + HOUR)
+    assert (fresh(asked).accepted, asked.skipped, asked.state) == (1, 2, "finished")
 
 
-def test_list__replays_what_was_confirmed_whatever_the_filter_says_by_then(
-    admin_client, body, nothing_runs
-):
-    deliveries = [store(body) for _ in range(3)]
-    query = "?event=bundle%3Afinished&q=perf&state__exact=received"
-    asked = ask(admin_client, *deliveries, query=query)
-    Delivery.objects.filter(pk=deliveries[0].pk).update(state="failed")
-    answer = confirm(admin_client, asked)
-    assert Replay.objects.get().accepted == 3
-    assert answer.url == DELIVERIES + query
+def test_schedule__waits_until_the_response_has_left(connect):
+    receiver = connect()
+    dead(2)
+    asked, response = started(), HttpResponse()
+    replay.schedule(asked, response=response)
+    assert receiver.call_count == 0
+    response.close()
+    assert receiver.call_count == 2
 
 
-@pytest.mark.parametrize(
-    "filters", ["https://elsewhere.example/", "//elsewhere.example", "\r\nX: y"]
-)
-def test_list__leads_nowhere_else_afterwards(admin_client, body, nothing_runs, filters):
-    asked = ask(admin_client, store(body), store(body))
-    answer = confirm(admin_client, asked, filters=filters)
-    assert answer.url.startswith(f"{DELIVERIES}?")
-    assert "\n" not in answer.url
+@pytest.mark.django_db(transaction=True)
+def test_schedule__leaves_to_the_sweep_what_it_could_not_do(connect, caplog):
+    connect()
+    dead(2)
+    asked, response = started(), HttpResponse()
+    replay.schedule(asked, response=response)
+
+    def refuse(*args):
+        raise DatabaseError("gone")
+
+    with connection.execute_wrapper(refuse):
+        response.close()
+    assert f"Replay {asked.pk} has stopped; the sweep will go on with it." in caplog.text
+    assert replay.is_stalled(fresh(asked))
+    report = sweep(batch_size=1)
+    assert report.replayed == 2
+    assert Delivery.objects.filter(state="succeeded").count() == 2
 
 
-def many(number):
-    moment = timezone.now()
-    Delivery.objects.bulk_create(
-        Delivery(delivery_id=str(key), event_type="x", body=b"{}", received_at=moment, state="dead")
-        for key in range(number)
-    )
+# To some receivers only
 
 
-@pytest.mark.parametrize("number", [60, MAX_SELECTED])
-def test_list__replays_all_across_its_pages(admin_client, nothing_runs, number):
-    many(number)
-    asked = ask(admin_client, Delivery.objects.first(), select_across="1")
-    assert f"run again on {number} deliveries" in Page(asked).words
-    answer = confirm(admin_client, asked)
-    assert f"{number} deliveries are run again." in told(answer)
-    assert Replay.objects.get().accepted == number
-    assert Delivery.objects.filter(state="received").count() == number
+def test_only__runs_no_other_and_leaves_the_others_as_they_were(history, connect):
+    new = connect(name="new")
+    opened_again(only=("tests.new",))
+    for row in history:
+        process(row.pk)
+    assert new.call_count == 4
+    assert [fresh(row).state for row in history] == ["dead", "dead", "dead", "succeeded"]
+    assert set(ReceiverRun.objects.exclude(replay=None).values_list("receiver", flat=True)) == {
+        "tests.new"
+    }
 
 
-def test_list__refuses_more_than_a_form_can_hold(admin_client, nothing_runs):
-    many(MAX_SELECTED + 1)
-    answer = ask(admin_client, Delivery.objects.first(), select_across="1")
-    assert f"error: Nothing is replayed: at most {MAX_SELECTED} deliveries" in told(answer)
-    assert Replay.objects.count() == 0
-    confirmed = {"confirmed": "yes", "receivers": "all", "select_across": "1"}
-    ask(admin_client, Delivery.objects.first(), **confirmed)
-    assert Replay.objects.count() == 0
+def test_only__does_not_tell_anew_what_had_failed_before(history, connect):
+    told = []
+
+    def tell(sender, delivery, runs, **kwargs):
+        told.extend(run.receiver for run in runs)
+
+    delivery_failed.connect(tell)
+    connect(name="new")
+    opened_again(only=("tests.new",))
+    process(history[0].pk)
+    assert (fresh(history[0]).state, told) == ("dead", [])
+    connect(name="newer", side_effect=ValueError)
+    opened_again(only=("tests.newer",))
+    process(history[0].pk)
+    assert told == ["tests.newer"]
 
 
-@pytest.mark.parametrize(
-    "answers",
-    [{"receivers": "none"}, {"receivers": ""}, {"reason": "x" * 201}, {"reason": "a\x00b"}],
-)
-def test_list__asks_again_where_an_answer_will_not_do(admin_client, delivery, answers):
-    asked = confirm(admin_client, ask(admin_client, delivery), **answers)
-    assert asked.status_code == 200
-    assert "errorlist" in asked.content.decode()
-    assert Page(asked).form_with("confirmed") is not None
-    assert Replay.objects.count() == 0
+def test_only__mends_what_had_failed(history):
+    opened_again(only=("tests.bad",))
+    for row in history:
+        process(row.pk)
+    assert {fresh(row).state for row in history} == {"succeeded"}
 
 
-def test_list__is_safe_from_other_sites(admin_user, delivery):
-    client = Client(enforce_csrf_checks=True)
-    client.force_login(admin_user)
-    confirmed = {"confirmed": "yes", "receivers": "all"}
-    assert ask(client, delivery).status_code == 403
-    assert ask(client, delivery, **confirmed).status_code == 403
-    assert Replay.objects.count() == 0
-    asked = Page(client.get(detail(delivery))).form_with("action").submit(client)
-    assert confirm(client, asked).status_code == 302
-    assert Replay.objects.count() == 1
+def test_only__claims_no_success_where_nothing_has_ever_run(connect):
+    connect(bundle_finished, name="bundles")
+    row = store(events.SOURCE_FINISHED, state="unhandled")
+    connect(name="all")
+    opened_again(only=("tests.bundles",))
+    process(row.pk)
+    assert fresh(row).state == "unhandled"
 
 
-def test_list__hands_over_to_the_engine_of_the_site(
-    admin_client, post, body, webhook_setting, monkeypatch, django_capture_on_commit_callbacks
-):
-    handed: list[int] = []
-    monkeypatch.setattr(f"{__name__}.stay_put", handed.append)
-    webhook_setting(PROCESSING=f"{__name__}.stay_put")
-    deliveries = [store(body) for _ in range(2)]
-    asked = ask(admin_client, *deliveries)
-    with django_capture_on_commit_callbacks(execute=True):
-        confirm(admin_client, asked)
-    assert handed == [delivery.pk for delivery in deliveries]
+def test_only__leaves_alone_what_waits_for_its_first_attempt(connect):
+    first, second = connect(name="first"), connect(name="second")
+    row = store()
+    opened_again(only=("tests.first",))
+    process(row.pk)
+    assert (first.call_count, second.call_count, fresh(row).replay) == (1, 1, None)
 
 
-def test_confirmation__is_safe_with_hostile_content(admin_client, post):
-    name = "<injected>\" injected onmouseover='x' </td></form>"
-    project = {"id": name, "artifact": {"name": name, "branch": name}}
-    value = {"eventType": "bundle:finished", "payload": {"data": {"project": project}}}
-    delivery = store(json.dumps(value).encode(), **{"X-Perfsee-Hook-Project": "x"})
-    asked = Page(ask(admin_client, delivery))
-    assert asked.blocked == []
-    assert asked.text.count(name) == 3
-    assert dict(asked.form_with("confirmed").fields)["_selected_action"] == str(delivery.pk)
+def test_only__of_all_runs_again_what_has_succeeded(connect):
+    first, second = connect(name="first"), connect(name="second")
+    row = store()
+    process(row.pk)
+    opened_again(only=("tests.first",), receivers=Replay.Receivers.ALL)
+    process(row.pk)
+    assert (first.call_count, second.call_count) == (2, 1)
+    assert fresh(row).state == "succeeded"
+
+
+# Through a task engine
+
+
+@pytest.fixture
+def dummy(settings, webhook_setting):
+    """A task backend that keeps what it is given, and runs nothing."""
+    module = tasks._IMPLEMENTATION
+    settings.TASKS = {"default": {"BACKEND": f"{module}.backends.dummy.DummyBackend"}}
+    webhook_setting(PROCESSING="tasks")
+    backend = tasks.delivery_task().get_backend()
+    backend.clear()
+    return backend
+
+
+def given(backend):
+    """What the engine was given: the function's name and its argument."""
+    return [(result.task.func.__name__, *result.args) for result in backend.results]
+
+
+def run_next(backend):
+    """Run the oldest of the tasks, as a worker would."""
+    result = backend.results.pop(0)
+    result.task.func(*result.args)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_task__opens_a_batch_and_comes_back_behind_it(dummy, connect):
+    receiver = connect()
+    rows = [row.pk for row in dead(3)]
+    asked, response = started(batch_size=2), HttpResponse()
+    replay.schedule(asked, response=response)
+    response.close()
+    assert given(dummy) == [("continue_replay", asked.pk)]
+    run_next(dummy)
+    first = [("process_delivery", key) for key in rows[:2]]
+    assert given(dummy) == [*first, ("continue_replay", asked.pk)]
+    assert not replay.is_stalled(fresh(asked))
+    for _ in range(3):
+        run_next(dummy)
+    assert given(dummy) == [("process_delivery", rows[2])]
+    run_next(dummy)
+    assert (receiver.call_count, fresh(asked).state) == (3, "finished")
+    assert given(dummy) == []
+
+
+def test_task__waits_for_its_turn_where_the_engine_can(dummy):
+    dead(3)
+    asked = started(per_minute=1)
+    getattr(continue_replay, "func", continue_replay)(asked.pk)
+    *_, later = dummy.results
+    assert later.task.func.__name__ == "continue_replay"
+    assert later.task.run_after >= fresh(asked).next_batch_at
+
+
+def test_task__does_nothing_for_one_that_was_cancelled(dummy):
+    dead(3)
+    asked = started()
+    asked.cancel()
+    getattr(continue_replay, "func", continue_replay)(asked.pk)
+    assert given(dummy) == []
+
+
+def test_sweep__takes_up_a_replay_whose_task_was_lost(dummy, connect):
+    connect()
+    dead(3)
+    asked = started(batch_size=2)
+    assert sweep(batch_size=10).replayed == 2
+    assert [name for name, _key in given(dummy)] == ["process_delivery"] * 2 + ["continue_replay"]
+    assert sweep(batch_size=10).replayed == 0, "it is under way"
+    dummy.results.pop()
+    for _ in range(2):
+        run_next(dummy)
+    assert sweep(batch_size=10).replayed == 1
+    assert fresh(asked).state == "finished"
+
+
+def test_sweep__carries_a_replay_out_where_there_is_no_engine(connect):
+    receiver = connect()
+    dead(5)
+    asked = started(batch_size=2)
+    report = sweep(batch_size=10)
+    assert (report.replayed, receiver.call_count) == (5, 5)
+    assert fresh(asked).state == "finished"
+
+
+def test_sweep__leaves_a_paused_replay_and_one_that_has_to_wait(connect):
+    connect()
+    dead(3)
+    paused, slow = started(), started(per_minute=1)
+    paused.pause()
+    assert sweep(batch_size=10).replayed == 1
+    assert sweep(batch_size=10).replayed == 0
+    assert not replay.is_stalled(fresh(slow))

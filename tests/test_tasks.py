@@ -178,13 +178,13 @@ def test_delivery_task__tells_that_there_are_no_tasks(dummy, monkeypatch):
 
 def test_task_where_configured__is_the_task_that_a_worker_finds(dummy):
     function = bound_task().func
-    assert tasks._task_where_configured(function).func is function
+    assert tasks.task_where_configured(function).func is function
 
 
 def test_task_where_configured__leaves_a_mistake_to_the_checks(dummy, webhook_setting, caplog):
     webhook_setting(QUEUE="nonsense")
     function = bound_task().func
-    assert tasks._task_where_configured(function) is function
+    assert tasks.task_where_configured(function) is function
     assert "no such task backend or queue" in caplog.text
 
 

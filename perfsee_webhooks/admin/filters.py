@@ -12,7 +12,6 @@ from .. import events
 from ..models import Delivery
 
 _LATEST: Final = 1000
-_OTHER: Final = "other"
 
 
 class EventFilter(admin.SimpleListFilter):
@@ -20,16 +19,17 @@ class EventFilter(admin.SimpleListFilter):
 
     title = "event"
     parameter_name = "event"
+    OTHER = "other"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Offer the known events and all others."""
-        return [*((name, name) for name in events.KNOWN), (_OTHER, "any other")]
+        return [*((name, name) for name in events.KNOWN), (self.OTHER, "any other")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
         """Keep the deliveries of the chosen event."""
         if self.value() is None:
             return queryset
-        if self.value() == _OTHER:
+        if self.value() == self.OTHER:
             return queryset.exclude(event_type__in=events.KNOWN)
         return queryset.filter(event_type=self.value())
 
@@ -48,6 +48,25 @@ class ProjectFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
         """Keep the deliveries about the chosen project."""
         return queryset if self.value() is None else queryset.filter(project=self.value())
+
+
+class FailureGroupFilter(admin.SimpleListFilter):
+    """Deliveries that still fail alike; offered only where the overview has led to them."""
+
+    title = "failure group"
+    parameter_name = "failure_group"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer the group that is chosen, so that it can be seen and be taken away."""
+        chosen = self.value()
+        return [(chosen, f"still failing like {chosen}")] if chosen else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        """Keep the deliveries of which a receiver's last run failed like the chosen group."""
+        chosen = self.value()
+        if chosen is None:
+            return queryset
+        return queryset.filter(pk__in=Delivery.objects.failing_with(chosen).values("pk"))
 
 
 class ReplayFilter(admin.SimpleListFilter):

@@ -14,8 +14,10 @@ class HeartbeatManager(models.Manager["Heartbeat"]):
     """Beats, and the last of them."""
 
     def beat(self, name: str) -> None:
-        """Note that it is alive now."""
-        self.update_or_create(name=name, defaults={"beat_at": timezone.now()})
+        """Note that it is alive now. One statement, but for the first time."""
+        now = timezone.now()
+        if not self.filter(name=name).update(beat_at=now):
+            self.bulk_create([Heartbeat(name=name, beat_at=now)], ignore_conflicts=True)
 
 
 class Heartbeat(models.Model):

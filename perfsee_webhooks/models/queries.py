@@ -10,6 +10,8 @@ import uuid
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from django.apps import apps
@@ -41,6 +43,9 @@ class DeliveryState(models.TextChoices):
 # Beyond these a repeat is only counted: whoever has a signed body can send it for ever.
 MAX_LOGGED_REPEATS: Final = 100
 
+# The columns whose beginning a search looks at; each has an index.
+SEARCHED: Final = ("delivery_id", "hook_id", "project", "commit_hash", "branch")
+
 WAITING: Final = (DeliveryState.RECEIVED, DeliveryState.FAILED)
 SETTLED: Final = (DeliveryState.SUCCEEDED, DeliveryState.DEAD, DeliveryState.UNHANDLED)
 
@@ -63,6 +68,14 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             run.objects.failures().filter(failure_group=failure_group).latest_of_receiver()
         )
         return self.filter(pk__in=still_failing.values("delivery"))
+
+    def search(self, text: str) -> Self:
+        """Deliveries of which each word is the beginning of something that names them."""
+        found = self
+        for word in text.split():
+            begins = [models.Q(**{f"{column}__startswith": word}) for column in SEARCHED]
+            found = found.filter(reduce(or_, begins))
+        return found
 
     def waiting(self, now: datetime) -> Self:
         """Deliveries that wait for an attempt that is due."""

@@ -25,6 +25,10 @@ class ReplayState(models.TextChoices):
 class ReplayQuerySet(models.QuerySet["Replay"]):
     """Replays by what is to be done about them."""
 
+    def on_primary(self) -> Self:
+        """Read from the database that is written to."""
+        return self.using(router.db_for_write(self.model))
+
     def running(self) -> Self:
         """Replays that have deliveries left to open, and are not paused."""
         return self.filter(state=ReplayState.RUNNING)
@@ -172,9 +176,7 @@ class Replay(models.Model):
     def _change(
         self, states: set[ReplayState], *, seen_at: int | None = None, **changes: Any
     ) -> bool:
-        as_it_was = Replay.objects.using(router.db_for_write(Replay)).filter(
-            pk=self.pk, state__in=states
-        )
+        as_it_was = Replay.objects.on_primary().filter(pk=self.pk, state__in=states)
         if seen_at is not None:
             as_it_was = as_it_was.filter(cursor=seen_at)
         if not as_it_was.update(**changes):

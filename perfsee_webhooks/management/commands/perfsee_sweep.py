@@ -70,17 +70,25 @@ class Command(BaseCommand):
             except DatabaseFailure as error:
                 self.stderr.write(f"The database did not answer, trying again: {error}")
             else:
-                if report.total:
+                if report.total or report.replayed:
                     self._print(report, as_json=as_json)
             stopped.wait(seconds)
 
     def _print(self, report: Sweep, *, as_json: bool) -> None:
         if as_json:
-            line = json.dumps({"found": dict(report.found), "endings": dict(report.endings)})
+            line = json.dumps(
+                {
+                    "found": dict(report.found),
+                    "endings": dict(report.endings),
+                    "replayed": report.replayed,
+                }
+            )
         elif report.total:
             line = f"Took up {report.total} ({_listed(report.found)}): {_listed(report.endings)}."
         else:
             line = "Nothing is overdue."
+        if report.replayed and not as_json:
+            line += f" Went on with replays: opened {report.replayed}."
         self.stdout.write(line)
 
 

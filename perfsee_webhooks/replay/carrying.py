@@ -1,0 +1,135 @@
+"""Carry a replay out, a batch at a time, by whichever process is free to do so.
+
+Its row is the truth. To open a batch is one transaction that locks the row, takes the next
+deliveries and moves the cursor past them. So a process that dies leaves nothing half done:
+another one goes on at the cursor, and no delivery is opened twice. What was opened is an ordinary
+delivery that waits, and is looked after like any other.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+from django.db import router, transaction
+from django.http import HttpResponseBase
+from django.utils import timezone
+
+from .. import tasks
+from ..conf import TASKS, webhook_settings
+from ..models import Delivery, Replay
+from .selection import Selection
+
+logger = logging.getLogger(__name__)
+
+# How long the process that has answered a request goes on with a replay; the sweep does the rest.
+AFTER_RESPONSE: Final = timedelta(seconds=20)
+
+
+def open_batch(primary_key: int) -> list[int] | None:
+    """Open the next batch of a replay's deliveries again, and return their primary keys.
+
+    None if no batch is due: the replay is paused, has ended, or has to wait. The caller has each
+    of them processed; there may be fewer than were looked at, or none.
+
+    Raises:
+        DatabaseError: nothing was opened.
+    """
+    database = router.db_for_write(Delivery)
+    now = timezone.now()
+    with transaction.atomic(using=database):
+        due = Replay.objects.using(database).due(now).filter(pk=primary_key)
+        replay = due.select_for_update().first()
+        return None if replay is None else _open_next(replay, now)
+
+
+def _open_next(replay: Replay, now: datetime) -> list[int]:
+    size = min(replay.batch_size, replay.left, replay.per_minute or replay.batch_size)
+    keys = Selection.from_json(replay.selection).after(replay.cursor, replay.ceiling, size)
+    looked_at = Delivery.objects.on_primary().filter(pk__in=keys)
+    accepted = looked_at.reopen(replay)
+    wait = timedelta(minutes=len(keys) / replay.per_minute) if replay.per_minute else timedelta(0)
+    replay.move(
+        keys[-1] if keys else replay.ceiling,
+        accepted=accepted,
+        skipped=len(keys) - accepted,
+        next_batch_at=now + wait,
+    )
+    if len(keys) < size or not replay.left:
+        replay.finish()
+    return list(looked_at.filter(replay=replay).order_by("pk").values_list("pk", flat=True))
+
+
+def carry_on(primary_key: int) -> list[int] | None:
+    """Open the next batch and have it processed as `PROCESSING` says; None if none is due."""
+    opened = open_batch(primary_key)
+    for delivery in opened or ():
+        tasks.start(delivery)
+    return opened
+
+
+def carry_out(primary_key: int, *, until: datetime) -> None:
+    """Carry on until no batch is due, or a moment has come."""
+    while timezone.now() < until and carry_on(primary_key) is not None:
+        pass
+
+
+def schedule(replay: Replay, *, response: HttpResponseBase) -> None:
+    """Have a replay carried out once `response` has been sent.
+
+    An engine of Django Tasks does it in its workers. Otherwise this process does it for at most
+    20 seconds, and the sweep goes on with what is left.
+    """
+    tasks.after(response, partial(_begin, replay.pk))
+
+
+def is_stalled(replay: Replay) -> bool:
+    """Say whether nobody is at work on a running replay whose next batch is due.
+
+    In the worker of a task engine a replay waits for its turn behind the deliveries that it has
+    opened: while one of those is not done, it is under way.
+    """
+    if replay.state != Replay.State.RUNNING or replay.next_batch_at > timezone.now():
+        return False
+    unsettled = (Delivery.State.RECEIVED, Delivery.State.PROCESSING)
+    return (
+        webhook_settings.processing != TASKS
+        or not Delivery.objects.on_primary().filter(replay=replay, state__in=unsettled).exists()
+    )
+
+
+def take_up(replay: Replay) -> list[int] | None:
+    """Carry on with a replay that has stalled, and have its engine go on from there."""
+    opened = carry_on(replay.pk)
+    if opened is not None and webhook_settings.processing == TASKS:
+        _begin(replay.pk)
+    return opened
+
+
+def _begin(primary_key: int) -> None:
+    try:
+        if webhook_settings.processing == TASKS:
+            tasks.task_of(continue_replay).enqueue(primary_key)
+        else:
+            carry_out(primary_key, until=timezone.now() + AFTER_RESPONSE)
+    except Exception:
+        logger.exception("Replay %s has stopped; the sweep will go on with it.", primary_key)
+
+
+def continue_replay(primary_key: int) -> None:
+    """Open the next batch in a worker, hand it over, and come back behind it in the queue."""
+    if carry_on(primary_key) is None:
+        return
+    replay = Replay.objects.on_primary().running().filter(pk=primary_key).first()
+    if replay is None:
+        return
+    task = tasks.task_of(continue_replay)
+    if replay.next_batch_at <= timezone.now():
+        task.enqueue(primary_key)
+    else:
+        tasks.enqueue_at(task, replay.next_batch_at, primary_key)
+
+
+continue_replay = tasks.task_where_configured(continue_replay)
