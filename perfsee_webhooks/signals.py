@@ -141,12 +141,17 @@ def _add(found: list[ConnectedReceiver], signal: EventSignal, sender: object) ->
 
 def _label(function: Callable[..., Any], taken: set[str]) -> str:
     """Return the dotted path of a receiver, numbered where several have the same."""
-    wrapped = getattr(function, "func", function)  # of a functools.partial
-    named = wrapped if hasattr(wrapped, "__qualname__") else type(wrapped)
-    path = f"{named.__module__}.{named.__qualname__}"
+    path = path_of(function)
     label, number = one_line(path, MAX_LABEL_LENGTH), 1
     while label in taken:
         number += 1
         suffix = f"#{number}"
         label = one_line(path, MAX_LABEL_LENGTH - len(suffix)) + suffix
     return label
+
+
+def path_of(function: Callable[..., Any]) -> str:
+    """Return the dotted path of what is called, that of its type where it has no name itself."""
+    wrapped = getattr(function, "func", function)  # of a functools.partial
+    named = wrapped if hasattr(wrapped, "__qualname__") else type(wrapped)
+    return f"{named.__module__ or 'builtins'}.{named.__qualname__}"

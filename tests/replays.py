@@ -16,3 +16,7 @@ def opened_again(selection: replay.Selection | None = None, **order: Any) -> Rep
     replay.open_batch(started.pk)
     started.refresh_from_db()
     return started
+
+
+def stay_put(primary_key: int) -> None:
+    """A PROCESSING that is told of a delivery and leaves it as it is."""

@@ -17,16 +17,20 @@ MAX_LINES = 350
 # From the ground up: a module imports from the rows above it only. Where modules of one layer
 # build on each other, the layer has several rows.
 ROWS = (
-    {"exceptions", "conf", "text", "events", "records"},
-    {"signals", "signatures", "payloads", "samples"},
+    {"exceptions", "conf", "text", "events", "records", "rates", "javascript"},
+    {"charts", "rhythms", "templatetags"},
+    {"signals", "signatures", "payloads", "samples", "comparison"},
     {"summaries"},
     {"envelope"},
-    {"sending"},
+    {"sending", "agreement", "verification", "trials"},
+    {"snippets"},
     {"models"},
-    {"leases", "history"},
+    {"leases", "history", "acceptance", "diagnosis"},
+    {"buckets", "statistics", "failure_groups"},
     {"processing"},
     {"tasks"},
-    {"replay", "sweep"},
+    {"replay"},
+    {"sweep"},
     {"views", "admin", "api", "management"},
     {"urls"},
     {"checks"},
@@ -37,9 +41,13 @@ ROWS = (
 ROW_OF = {name: number for number, row in enumerate(ROWS) for name in row}
 
 # Django with what it brings along, and what one part exists for: the API for REST framework,
-# the hand-over for Django Tasks, which is a package of its own before Django 6.
+# the hand-over for Django Tasks, which is a package of its own before Django 6; the bar of a command.
 ALLOWED = {"django", "asgiref", "perfsee_webhooks"}
-ALLOWED_IN = {"api": {"rest_framework"}, "tasks": {"django_tasks"}}
+ALLOWED_IN = {
+    "api": {"rest_framework"},
+    "tasks": {"django_tasks"},
+    "management": {"rich"},
+}
 
 # Colorama only where it is installed.
 IMPORTED_BY_DJANGO = {"sqlparse", "colorama"}

@@ -7,6 +7,7 @@ import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import time_machine
@@ -37,21 +38,13 @@ NOW = timezone.now()
 HOUR = timedelta(hours=1)
 
 
-def stay_put(primary_key):
-    """A PROCESSING that is told of a delivery and leaves it as it is."""
-
-
-@pytest.fixture
-def nothing_runs(webhook_setting):
-    webhook_setting(PROCESSING=f"{__name__}.stay_put")
-
-
 def store(sample=events.BUNDLE_FINISHED, **columns):
     """Store a delivery of a sample event, and change columns of its row."""
     body = sample_body(sample)
     delivery = Delivery.objects.record(
         Envelope.read(body, perfsee_headers(body, SECRET), "SECRETS[0]")
     )
+    assert delivery is not None
     Delivery.objects.filter(pk=delivery.pk).update(**columns)
     delivery.refresh_from_db()
     return delivery
@@ -167,7 +160,7 @@ def test_selection__is_the_same_after_it_was_kept():
     kept = json.loads(json.dumps(selection.as_json()))
     assert Selection.from_json(kept) == selection
     assert Selection.from_json({}) == Selection()
-    assert Selection(primary_keys=()).as_json() == {"primary_keys": ()}
+    assert Selection(primary_keys=()).as_json() == {"primary_keys": []}
     assert Selection.from_json({"primary_keys": []}).primary_keys == ()
 
 
@@ -194,8 +187,9 @@ def test_selection__refuses_what_cannot_be_looked_for(given):
 
 @pytest.mark.parametrize("name", ["limit", "batch_size", "per_minute"])
 def test_order__takes_only_numbers_from_1(name):
+    order: dict[str, Any] = {name: 0}
     with pytest.raises(ValueError, match=f"{name} has to be 1 or more"):
-        Order(**{name: 0})
+        Order(**order)
 
 
 def test_order__names_the_nearest_of_the_receivers(connect):
@@ -300,10 +294,10 @@ def test_plan__executes_the_same_few_statements_for_any_number(history):
     for _ in range(2):
         with CaptureQueriesContext(connection) as captured:
             replay.plan(Selection())
+        assert not any('"body"' in query["sql"] for query in captured.captured_queries)
         counts.append(len(captured))
         dead(30)
     assert counts == [7, 7]
-    assert not any('"body"' in query["sql"] for query in captured.captured_queries)
 
 
 # Carrying it out
@@ -377,11 +371,11 @@ def test_open_batch__waits_for_its_turn(nothing_runs):
     dead(5)
     with time_machine.travel(NOW, tick=False) as traveller:
         asked = started(per_minute=2)
-        assert len(replay.open_batch(asked.pk)) == 2
+        assert len(replay.open_batch(asked.pk) or []) == 2
         assert fresh(asked).next_batch_at == timezone.now() + timedelta(minutes=1)
         assert replay.open_batch(asked.pk) is None
         traveller.shift(timedelta(minutes=1))
-        assert len(replay.open_batch(asked.pk)) == 2
+        assert len(replay.open_batch(asked.pk) or []) == 2
 
 
 @pytest.mark.parametrize("verb", ["pause", "cancel", "finish"])
@@ -400,7 +394,7 @@ def test_open_batch__goes_on_after_a_pause(nothing_runs):
     fresh(asked).pause()
     assert replay.open_batch(asked.pk) is None
     asked.resume()
-    assert len(replay.open_batch(asked.pk)) == 1
+    assert len(replay.open_batch(asked.pk) or []) == 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -514,7 +508,7 @@ def test_only__runs_no_other_and_leaves_the_others_as_they_were(history, connect
 
 
 def test_only__does_not_tell_anew_what_had_failed_before(history, connect):
-    told = []
+    told: list[str] = []
 
     def tell(sender, delivery, runs, **kwargs):
         told.extend(run.receiver for run in runs)

@@ -74,8 +74,15 @@ def plan_query(filters: QueryDict) -> str:
 
 
 def keys_query(primary_keys: Iterable[int]) -> str:
-    """Return the query that plans a replay of deliveries that were chosen one by one."""
-    return urlencode({"keys": ",".join(map(str, primary_keys))})
+    """Return the query that plans a replay of deliveries that were chosen one by one.
+
+    Raises:
+        ValueError: there is none, which would read as all of them.
+    """
+    keys = ",".join(map(str, primary_keys))
+    if not keys:
+        raise ValueError("Nothing is replayed: the selected deliveries are gone.")
+    return urlencode({"keys": keys})
 
 
 def _local_moment(value: str) -> str:
@@ -83,7 +90,8 @@ def _local_moment(value: str) -> str:
     moment = parse_datetime(value)
     if moment is None:
         raise ValueError(f"{value!r} is no moment.")
-    return timezone.localtime(moment).strftime(MOMENT_FORMAT)
+    local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
+    return local.strftime(MOMENT_FORMAT)
 
 
 def plan_view(request: HttpRequest, *, model_admin: ModelAdmin[Any]) -> HttpResponse:

@@ -62,7 +62,7 @@ class ReplayAdmin(ReadOnlyAdmin):
                 name="perfsee_webhooks_replay_progress",
             ),
             path(
-                "<int:primary_key>/<str:verb>/",
+                "<int:primary_key>/do/<str:verb>/",
                 wrap(require_POST(self._do)),
                 name="perfsee_webhooks_replay_do",
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from django import forms
@@ -26,6 +27,8 @@ _SELECTION: Final = (
 )
 # What a browser writes and reads in a field of type datetime-local, in the zone of the site.
 MOMENT_FORMAT: Final = "%Y-%m-%dT%H:%M:%S"
+_KEYS: Final = re.compile(r"[0-9]{1,18}(,[0-9]{1,18})*")
+_MOST: Final = 2_000_000_000
 _WIDE: Final = {"class": "vTextField"}
 
 
@@ -45,7 +48,7 @@ class PlanForm(forms.Form):
 
     keys = forms.CharField(required=False, widget=forms.HiddenInput)
     other_events = forms.BooleanField(required=False, widget=forms.HiddenInput)
-    replay = forms.IntegerField(required=False, widget=forms.HiddenInput)
+    replay = forms.IntegerField(required=False, max_value=_MOST, widget=forms.HiddenInput)
 
     event = forms.CharField(
         required=False, max_length=200, help_text="A pattern such as bundle:*,lab:*"
@@ -76,13 +79,21 @@ class PlanForm(forms.Form):
     )
 
     limit = forms.IntegerField(
-        required=False, min_value=1, label="At most", help_text="Deliveries, the oldest first."
+        required=False,
+        min_value=1,
+        max_value=_MOST,
+        label="At most",
+        help_text="Deliveries, the oldest first.",
     )
     batch_size = forms.IntegerField(
         min_value=1, max_value=10_000, label="At once", help_text="How many are opened at a time."
     )
     per_minute = forms.IntegerField(
-        required=False, min_value=1, label="In a minute", help_text="At most; empty: no limit."
+        required=False,
+        min_value=1,
+        max_value=_MOST,
+        label="In a minute",
+        help_text="At most; empty: no limit.",
     )
 
     given: QueryDict
@@ -152,4 +163,7 @@ class StartForm(forms.Form):
 
 
 def _primary_keys(text: str) -> tuple[int, ...] | None:
+    """Return the numbers of a text, None for none at all. Raises ValueError."""
+    if text and not _KEYS.fullmatch(text):
+        raise ValueError("Deliveries are named one by one by their numbers, with commas between.")
     return tuple(int(key) for key in text.split(",")) if text else None

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from ..models import Delivery, ReceiverRun
 from ..processing import FAILURES, ReceiverRolledBack, call_receiver
-from ..signals import ConnectedReceiver, receivers_of
+from ..signals import ConnectedReceiver, path_of, receivers_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ def _rehearse_one(receiver: ConnectedReceiver, delivery: Delivery) -> RehearsedR
             if any(transaction.get_rollback(using=alias) for alias in waiting):
                 raise ReceiverRolledBack("The receiver returned, but marked its work for rollback.")
             callbacks = [
-                _name_of(function)
+                path_of(function)
                 for alias, known in waiting.items()
                 for _savepoints, function, *_ in connections[alias].run_on_commit[known:]
             ]
@@ -134,8 +134,3 @@ def _rehearse_one(receiver: ConnectedReceiver, delivery: Delivery) -> RehearsedR
         statement_time=timedelta(seconds=statements.seconds),
         callbacks=callbacks,
     )
-
-
-def _name_of(function: Any) -> str:
-    named = getattr(function, "func", function)
-    return f"{named.__module__}.{getattr(named, '__qualname__', type(named).__qualname__)}"

@@ -79,14 +79,11 @@ class Selection:
     def as_json(self) -> dict[str, Any]:
         """Return what is given, as JSON takes it."""
         # No primary key is another thing than any: it selects nothing.
-        given = {
-            name: value
+        return {
+            name: _as_json(value)
             for name, value in asdict(self).items()
             if value or (name == "primary_keys" and value is not None)
         }
-        for name in set(_MOMENTS) & given.keys():
-            given[name] = given[name].isoformat()
-        return given
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -129,3 +126,13 @@ class Selection:
             "replay": self.replay,
         }
         return {lookup: value for lookup, value in lookups.items() if value is not None}
+
+
+def _as_json(value: Any) -> Any:
+    match value:
+        case tuple():
+            return list(value)
+        case datetime():
+            return value.isoformat()
+        case _:
+            return value

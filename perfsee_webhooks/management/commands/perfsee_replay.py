@@ -224,7 +224,7 @@ def _lines_of(plan: replaying.Plan, selection: replaying.Selection) -> Iterator[
         "left out by --limit": plan.left_out,
         "left alone: being run just now": plan.running,
         "left alone: they still wait for an attempt of all their receivers": plan.waiting,
-        "left alone: their bodies have been pruned": plan.pruned,
+        "left alone: their bytes have been pruned": plan.pruned,
     }
     yield from (f"{count} {why}." for why, count in left_alone.items() if count)
     for label, count in plan.gone:
