@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
+
+from perfsee_webhooks.models import Delivery, Replay
+from perfsee_webhooks.processing import process
+from perfsee_webhooks.signals import bundle_finished
 
 from . import test_engines
 from .sites import ROOT, running_environment
@@ -49,6 +55,7 @@ def blocks_of(document: Path) -> list[Block]:
 
 
 BLOCKS = blocks_of(ENGINES_MD)
+REPLAY_MD = blocks_of(ROOT / "docs" / "replay.md")
 
 
 def modules_under(heading: str) -> dict[str, str]:
@@ -140,3 +147,32 @@ def test_engines_md__names_only_commands_that_are_run():
 def test_engines_md__links_to_headings_that_exist(target):
     headings = re.findall(r"^#+ (.*)$", ENGINES_MD.read_text(), re.MULTILINE)
     assert target in [heading.lower().replace(" ", "-") for heading in headings]
+
+
+def test_replay_md__shows_commands_that_do_what_it_says(delivery, connect, capsys):
+    receiver = connect(bundle_finished)
+    lines = [block.code.strip() for block in REPLAY_MD if block.language == "console"]
+    assert len(lines) == 3
+    for line in lines:
+        Delivery.objects.update(state="dead")
+        python, manage, *arguments = shlex.split(line)
+        assert (python, manage) == ("python", "manage.py")
+        call_command(*arguments)
+    printed = capsys.readouterr().out
+    assert "1 delivery would be run again" in printed
+    assert "is finished: 1 opened again. They are now: 1 succeeded." in printed
+    assert "The databases are rolled back." in printed
+    assert receiver.call_count == 2, "carried out, and dry"
+    assert Replay.objects.get().reason == "the chat is back"
+
+
+def test_replay_md__shows_code_that_does_what_it_says(delivery, connect, capsys):
+    receiver = connect(bundle_finished)
+    process(delivery.pk)
+    Delivery.objects.update(state="dead")
+    (code,) = (block.code for block in REPLAY_MD if block.language == "python")
+    exec(code, {})  # noqa: S102  # it is the documentation's
+    assert capsys.readouterr().out == "1 deliveries, 0 runs, 0 of them after success\n"
+    assert receiver.call_count == 1
+    delivery.refresh_from_db()
+    assert delivery.state == "succeeded"

@@ -72,7 +72,7 @@ def test_plan__says_what_is_left_alone(receivers):
         duration=timedelta(0),
     )
     written = perfsee_replay("--limit=3")
-    assert "1 deliveries would be run again" in written
+    assert "1 delivery would be run again" in written
     assert "1 left out by --limit." in written
     assert "1 left alone: being run just now." in written
     assert "1 left alone: their bytes have been pruned." in written
@@ -161,7 +161,7 @@ def test_mistake__is_told(receivers, arguments, error):
 def test_dry_run__shows_what_was_taken_back(receivers):
     row = store(state="dead")
     written = StringIO()
-    with pytest.raises(CommandError, match=r"1 of the runs failed\."):
+    with pytest.raises(CommandError, match=r"1 run failed\."):
         call_command("perfsee_replay", "--dry-run", stdout=written)
     lines = written.getvalue().splitlines()
     assert lines[0].startswith("The databases are rolled back. What receivers do elsewhere is done")

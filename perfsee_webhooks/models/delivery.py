@@ -155,7 +155,7 @@ class Delivery(models.Model):
                 condition=~models.Q(state="succeeded"),
             ),
             models.Index(
-                fields=("replay",),
+                fields=("replay", "state"),
                 name="perfsee_delivery_replayed",
                 condition=models.Q(replay__isnull=False),
             ),

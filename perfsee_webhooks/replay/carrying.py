@@ -86,18 +86,15 @@ def schedule(replay: Replay, *, response: HttpResponseBase) -> None:
 
 
 def is_stalled(replay: Replay) -> bool:
-    """Say whether nobody is at work on a running replay whose next batch is due.
+    """Say whether nobody seems to be at work on a running replay whose next batch is due.
 
-    In the worker of a task engine a replay waits for its turn behind the deliveries that it has
-    opened: while one of those is not done, it is under way.
+    While a delivery that it has opened waits or is being run, it is under way: whoever opened it
+    comes back when its batch is done.
     """
     if replay.state != Replay.State.RUNNING or replay.next_batch_at > timezone.now():
         return False
-    unsettled = (Delivery.State.RECEIVED, Delivery.State.PROCESSING)
-    return (
-        webhook_settings.processing != TASKS
-        or not Delivery.objects.on_primary().filter(replay=replay, state__in=unsettled).exists()
-    )
+    under_way = (Delivery.State.RECEIVED, Delivery.State.PROCESSING)
+    return not Delivery.objects.on_primary().filter(replay=replay, state__in=under_way).exists()
 
 
 def take_up(replay: Replay) -> list[int] | None:

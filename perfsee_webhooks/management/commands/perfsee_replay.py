@@ -13,6 +13,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Count
+from django.template.defaultfilters import pluralize
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
@@ -110,7 +111,7 @@ class Command(BaseCommand):
                 failed += tried.run.outcome == ReceiverRun.Outcome.FAILED
                 self.stdout.write(_rehearsed(delivery, tried, as_json=as_json))
         if failed:
-            raise CommandError(f"{failed} of the runs failed.")
+            raise CommandError(f"{failed} run{pluralize(failed)} failed.")
 
     def _carry_out(self, replay: Replay, *, as_json: bool) -> None:
         stdout = self.stdout
@@ -216,7 +217,10 @@ def _plan_as_json(plan: replaying.Plan) -> dict[str, Any]:
 
 def _lines_of(plan: replaying.Plan, selection: replaying.Selection) -> Iterator[str]:
     yield f"Chosen: {', '.join(selection.described)}."
-    yield f"{plan.opened} deliveries would be run again, with {plan.runs} runs of receivers."
+    yield (
+        f"{plan.opened} deliver{pluralize(plan.opened, 'y,ies')} would be run again, with "
+        f"{plan.runs} run{pluralize(plan.runs)} of receivers."
+    )
     for receiver in plan.receivers:
         again = f", {receiver.again} of them after success" if receiver.again else ""
         yield f"  {receiver.runs:>7}  {receiver.label}{again}"
