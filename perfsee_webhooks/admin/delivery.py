@@ -58,7 +58,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
         wrap = self.admin_site.admin_view
         view = wrap(partial(dry_run_view, model_admin=self))
         dry_run = path("<int:primary_key>/dry-run/", view, name=DRY_RUN_URL)
-        overview = path("overview/", wrap(partial(overview_view, model_admin=self)), name=OVERVIEW_URL)
+        view = wrap(partial(overview_view, model_admin=self))
+        overview = path("overview/", view, name=OVERVIEW_URL)
         return [overview, dry_run, *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
@@ -141,7 +142,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
                 if request.POST.get("select_across") == "1"
                 else keys_query(queryset.values_list("pk", flat=True))
             )
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             self.message_user(request, str(error), messages.ERROR)
             return None
         return HttpResponseRedirect(reverse(f"{self.admin_site.name}:{PLAN_URL}") + f"?{query}")

@@ -1,0 +1,130 @@
+"""Deliveries counted by the hour and by the day that they came, in the current time zone."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from datetime import timezone as fixed_timezone
+from typing import Final
+
+from django.db.models import Count, Max, Min
+from django.db.models.functions import TruncDate, TruncHour
+from django.utils import timezone
+
+from ..models import Delivery
+from .rhythms import Arrivals
+
+HOURS: Final = 24
+DAYS: Final = 30
+
+State = Delivery.State
+
+_HOUR: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket:
+    """The deliveries that came within a stretch of time, counted by the state they are in now.
+
+    The moments are in the current time zone.
+    """
+
+    start: datetime
+    end: datetime
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureRate:
+    """How many of the deliveries that were processed have failed, for now or for good."""
+
+    failed: int
+    processed: int
+
+    @classmethod
+    def of(cls, buckets: Iterable[Bucket]) -> FailureRate:
+        """Return the rate over some buckets; what has not been processed yet says nothing."""
+        counts: Counter[str] = Counter()
+        for bucket in buckets:
+            counts.update(bucket.counts)
+        failed = counts[State.FAILED] + counts[State.DEAD]
+        processed = failed + counts[State.SUCCEEDED] + counts[State.UNHANDLED]
+        return cls(failed=failed, processed=processed)
+
+    @property
+    def percent(self) -> float | None:
+        """The failed ones in percent; None if nothing was processed."""
+        return 100 * self.failed / self.processed if self.processed else None
+
+
+def hours(now: datetime) -> list[Bucket]:
+    """Return the hours of the last day, the current one last.
+
+    An hour that a change of the clocks repeats is two hours: they are counted at the offset that
+    is in force now, which knows no such change.
+    """
+    local = _local(now)
+    offset = local.utcoffset()
+    zone = None if offset is None else fixed_timezone(offset)
+    newest = local.replace(minute=0, second=0, microsecond=0, tzinfo=zone)
+    starts = [newest - (HOURS - 1 - number) * _HOUR for number in range(HOURS)]
+    rows = (
+        Delivery.objects.filter(received_at__gte=starts[0], received_at__lt=newest + _HOUR)
+        .order_by()
+        .values_list(TruncHour("received_at", tzinfo=zone), "state")
+        .annotate(number=Count("pk"))
+    )
+    counts: dict[datetime, dict[str, int]] = defaultdict(dict)
+    for start, state, number in rows:
+        counts[start][state] = number
+    return [
+        Bucket(start=_local(start), end=_local(start + _HOUR), counts=counts[start])
+        for start in starts
+    ]
+
+
+def arrivals(now: datetime) -> list[Arrivals]:
+    """Return what came within `DAYS`, today included."""
+    first, zone = _first_day(now), _local(now).tzinfo
+    rows = (
+        Delivery.objects.filter(
+            received_at__gte=_midnight(first, now),
+            received_at__lt=_midnight(first + timedelta(days=DAYS), now),
+        )
+        .order_by()
+        .values("project", "hook_id", "state", day=TruncDate("received_at", tzinfo=zone))
+        .annotate(number=Count("pk"), first_at=Min("received_at"), last_at=Max("received_at"))
+    )
+    return [Arrivals(**row) for row in rows]
+
+
+def days(arrived: Iterable[Arrivals], now: datetime) -> list[Bucket]:
+    """Return the last days, today last, from what came within them."""
+    counts: dict[date, Counter[str]] = defaultdict(Counter)
+    for item in arrived:
+        counts[item.day][item.state] += item.number
+    first = _first_day(now)
+    dates = [first + timedelta(days=number) for number in range(DAYS)]
+    return [
+        Bucket(
+            start=_midnight(day, now),
+            end=_midnight(day + timedelta(days=1), now),
+            counts=counts[day],
+        )
+        for day in dates
+    ]
+
+
+def _local(moment: datetime) -> datetime:
+    """Return a moment in the current time zone; without `USE_TZ` all moments are in it."""
+    return timezone.localtime(moment) if timezone.is_aware(moment) else moment
+
+
+def _first_day(now: datetime) -> date:
+    return _local(now).date() - timedelta(days=DAYS - 1)
+
+
+def _midnight(day: date, now: datetime) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=_local(now).tzinfo)
