@@ -1,0 +1,161 @@
+"""The site apart from its address: settings, database, clock, engine, sweep, and the last day."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from django.core import checks
+from django.db import Error as DatabaseFailure
+from django.db import connections, router
+from django.utils import timezone
+from django.utils.module_loading import import_string
+from django.utils.timesince import timesince
+
+from ..conf import INLINE, TASKS, webhook_settings
+from ..models import Delivery, Heartbeat, Rejection
+from ..models.heartbeat import SWEEP
+from ..tasks import delivery_task
+from .result import Result, bad, doubtful, good
+
+CLOCKS_MAY_DIFFER_BY: Final = timedelta(seconds=5)
+DAY: Final = timedelta(days=1)
+
+# There is no delivery of this primary key: to process it does nothing.
+NO_DELIVERY: Final = 0
+_POLL_SECONDS: Final = 0.1
+
+
+def examine_settings() -> Iterator[Result]:
+    """Yield what the app's system checks say, each with its id."""
+    found = [
+        message
+        for message in checks.run_checks(databases=[router.db_for_write(Delivery)])
+        if str(message.id).startswith("perfsee_webhooks.")
+    ]
+    for message in found:
+        say = bad if message.level >= checks.ERROR else doubtful
+        yield say("settings", f"{message.id}: {message.msg}", message.hint or "")
+    if not found:
+        yield good("settings", "The system checks find nothing wrong.")
+
+
+def examine_database() -> Result:
+    """Say whether the tables can be read."""
+    alias = router.db_for_write(Delivery)
+    try:
+        Delivery.objects.on_primary().exists()
+        Heartbeat.objects.using(alias).exists()
+    except DatabaseFailure as error:
+        return bad(
+            "database",
+            f"The tables in DATABASES[{alias!r}] cannot be read: {type(error).__name__}.",
+            "See that the database runs and can be reached, then run: manage.py migrate.",
+        )
+    return good("database", f"{connections[alias].display_name} answers, and has its tables.")
+
+
+def examine_clock() -> Result:
+    """Compare the clock of this process with that of the database's server."""
+    connection = connections[router.db_for_write(Delivery)]
+    if connection.vendor == "sqlite":
+        return good("clock", "SQLite has the clock of this machine.")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT CURRENT_TIMESTAMP")
+        (told,) = cursor.fetchone()
+    difference = abs(datetime.now(tz=UTC) - (told if told.tzinfo else told.replace(tzinfo=UTC)))
+    apart = f"{difference.total_seconds():.1f} s apart"
+    if difference > CLOCKS_MAY_DIFFER_BY:
+        return doubtful(
+            "clock",
+            f"The clocks of this machine and of the database are {apart}.",
+            "Let both keep their time by NTP: leases and next attempts are told by these clocks.",
+        )
+    return good("clock", f"The clocks of this machine and of the database are {apart}.")
+
+
+def examine_engine(wait: timedelta) -> Result:
+    """Say whether what `PROCESSING` names takes work, and whether a worker does it within `wait`.
+
+    A task engine is given a task that does nothing.
+    """
+    processing = webhook_settings.processing
+    if processing == INLINE:
+        return good("engine", "Receivers run in the processes that serve the site.")
+    if processing == TASKS:
+        return _examine_tasks(wait)
+    try:
+        import_string(processing)
+    except ImportError as error:
+        return bad("engine", str(error), "Set PROCESSING to the path of a function of yours.")
+    return good("engine", f"{processing} can be imported; whether it works, only it can tell.")
+
+
+def _examine_tasks(wait: timedelta) -> Result:
+    try:
+        task = delivery_task()
+        backend = task.get_backend()
+        result = task.enqueue(NO_DELIVERY)
+    except Exception as error:  # noqa: BLE001  # each engine raises its own
+        return bad(
+            "engine",
+            f"The task engine does not take a task: {type(error).__name__}: {error}",
+            "See that it runs and can be reached. Until then deliveries wait for the sweep.",
+        )
+    name = type(backend).__name__
+    if not backend.supports_get_result:
+        return good("engine", f"{name} has taken a task; whether a worker runs it, it cannot tell.")
+    seconds = _seconds_until_finished(backend, result.id, wait)
+    if seconds is None:
+        return bad(
+            "engine",
+            f"{name} has taken a task, but no worker has run it in {wait.total_seconds():g} s.",
+            "Start a worker, or more of them: deliveries wait until one runs them.",
+        )
+    return good("engine", f"{name} has taken a task, and a worker ran it within {seconds:.1f} s.")
+
+
+def _seconds_until_finished(backend: Any, task_id: Any, wait: timedelta) -> float | None:
+    started = time.monotonic()
+    while not backend.get_result(task_id).is_finished:
+        if time.monotonic() - started > wait.total_seconds():
+            return None
+        time.sleep(_POLL_SECONDS)
+    return time.monotonic() - started
+
+
+def examine_sweep() -> Result:
+    """Say whether the sweep runs, and whether something waits for it."""
+    now, lease = timezone.now(), webhook_settings.lease
+    deliveries = Delivery.objects.on_primary()
+    overdue = deliveries.overdue(now, grace=lease).exists()
+    database = router.db_for_write(Heartbeat)
+    beat = Heartbeat.objects.using(database).filter(name=SWEEP).first()
+    is_silent = beat is None or now - beat.beat_at > lease
+    said = (
+        f"The sweep last ran {timesince(beat.beat_at)} ago" if beat else "The sweep has never run"
+    )
+    advice = "Keep it running: manage.py perfsee_sweep --watch 10, or every minute from cron."
+    if is_silent and overdue:
+        return bad("sweep", f"{said}, and deliveries are overdue.", advice)
+    if is_silent:
+        return doubtful("sweep", f"{said}.", advice)
+    return good("sweep", f"{said}{', and is at work on what is overdue' if overdue else ''}.")
+
+
+def look_back() -> Iterator[Result]:
+    """Yield what there is to look at of the last day."""
+    since = timezone.now() - DAY
+    dead = Delivery.objects.on_primary().filter(state=Delivery.State.DEAD, received_at__gte=since)
+    refused = Rejection.objects.using(dead.db).filter(received_at__gte=since, accepted_at=None)
+    if count := dead.count():
+        message = f"{count} of the deliveries of the last day {'is' if count == 1 else 'are'} dead."
+        yield doubtful(
+            "last day", message, "Mend their receivers, and replay them: perfsee_replay."
+        )
+    if count := refused.count():
+        was = "request of the last day was" if count == 1 else "requests of the last day were"
+        advice = "The admin says of each what was wrong: accept what is Perfsee's."
+        yield doubtful("last day", f"{count} {was} refused.", advice)
