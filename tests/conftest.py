@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.conf import LazySettings
+from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 
 from perfsee_webhooks import signals
 from perfsee_webhooks.envelope import Envelope
-from perfsee_webhooks.models import Delivery
+from perfsee_webhooks.models import Delivery, rejection
 from perfsee_webhooks.samples import sample_body
 from perfsee_webhooks.sending import perfsee_headers
 
@@ -64,6 +65,12 @@ def no_receivers() -> Iterator[None]:
 def _set_receivers(signal: signals.EventSignal, receivers: list[Any]) -> None:
     signal.receivers = receivers
     signal.sender_receivers_cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def _strangers_are_few() -> None:
+    """Each test may refuse as many requests as a process keeps at once."""
+    rejection.strangers.reset()
 
 
 @pytest.fixture
@@ -115,7 +122,7 @@ def migrated_database(
     tmp_path_factory: pytest.TempPathFactory, django_db_setup: None
 ) -> Iterator[str]:
     """A migrated database of the kind that the run is on, to be copied."""
-    with _new_database(tmp_path_factory.mktemp("migrated")) as url:
+    with new_database(tmp_path_factory.mktemp("migrated")) as url:
         migrate(url)
         yield url
 
@@ -123,12 +130,12 @@ def migrated_database(
 @pytest.fixture
 def site_database_url(migrated_database: str, tmp_path: Path, db: None) -> Iterator[str]:
     """A migrated, empty database for a site in a process of its own."""
-    with _new_database(tmp_path, template=migrated_database) as url:
+    with new_database(tmp_path, template=migrated_database) as url:
         yield url
 
 
 @contextmanager
-def _new_database(folder: Path, template: str | None = None) -> Iterator[str]:
+def new_database(folder: Path, template: str | None = None) -> Iterator[str]:
     if connection.vendor == "sqlite":
         file = folder / "site.sqlite3"
         if template:
@@ -144,3 +151,24 @@ def _new_database(folder: Path, template: str | None = None) -> Iterator[str]:
         admin.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(name, source))
         yield urlsplit(server)._replace(path=f"/{name._obj[0]}").geturl()
         admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+@pytest.fixture
+def nothing_runs(webhook_setting: Callable[..., None]) -> None:
+    """Deliveries are handed over to nobody, and stay as they are."""
+    webhook_setting(PROCESSING="tests.replays.stay_put")
+
+
+@pytest.fixture
+def person(django_user_model: Any, client: Client) -> Callable[..., Client]:
+    """Logs a member of the staff in, with rights by codename; "superuser" has all of them."""
+
+    def log_in(*codenames: str) -> Client:
+        user = django_user_model.objects.create_user(
+            "someone", is_staff=True, is_superuser="superuser" in codenames
+        )
+        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+        client.force_login(user)
+        return client
+
+    return log_in

@@ -211,7 +211,7 @@ def test_engine__of_the_sites_own(webhook_setting):
     ("backend", "level", "said"),
     [
         ("immediate.ImmediateBackend", "ok", "ImmediateBackend has taken a task"),
-        ("dummy.DummyBackend", "ok", "whether a worker runs it, it cannot tell"),
+        ("dummy.DummyBackend", "ok", "whether a worker ran it, it cannot tell"),
         ("nothing.Nothing", "error", "does not take a task"),
     ],
 )

@@ -38,6 +38,16 @@ CELERY_WORKER = "celery -A tests.engines.mysite worker"
 SWEEP = "python manage.py perfsee_sweep"
 WATCH = "python manage.py perfsee_sweep --watch 10"
 
+START_REPLAY = """
+from django.http import HttpResponse
+from perfsee_webhooks.models import Replay
+from perfsee_webhooks.replay import Order, Selection, schedule, start
+order = Order(receivers=Replay.Receivers.ALL, batch_size=2)
+response = HttpResponse()
+schedule(start(Selection(), order, requested_by="somebody"), response=response)
+response.close()
+"""
+
 QUICK_CELERY = "--concurrency=1 --without-gossip --without-mingle --without-heartbeat"
 
 WAIT_SECONDS = 30
@@ -153,6 +163,12 @@ class Rig:
             text=True,
             timeout=WAIT_SECONDS,
         )
+
+    def engine_by_the_doctor(self, *arguments: str) -> str:
+        """Return what the doctor finds of the engine: ok, warning or error."""
+        told = json.loads(self.site.manage("perfsee_doctor", "--json", *arguments, check=False))
+        (level,) = (found["level"] for found in told["results"] if found["topic"] == "engine")
+        return str(level)
 
     def states(self) -> list[str]:
         """Return the states of the deliveries in the site's database, each once."""
@@ -270,6 +286,25 @@ def test_engine__is_told_the_primary_key_and_its_worker_processes(rig, body):
     with rig.worker() as worker:
         rig.wait_for_runs(1, then="succeeded")
         assert [(run.attempt, run.session) for run in rig.runs()] == [(1, worker.pid)]
+        assert rig.engine_by_the_doctor("--wait=20") == "ok"
+
+
+@pytest.mark.parametrize("rig", ["db"], indirect=True)
+def test_engine__without_a_worker_is_found_out_by_the_doctor(rig):
+    assert rig.engine_by_the_doctor("--wait=0.5") == "error"
+
+
+@pytest.mark.parametrize("rig", DEFERRING, indirect=True)
+def test_engine__carries_a_replay_out(rig, body):
+    with rig.worker() as worker:
+        for number in range(5):
+            rig.send(body, f"d{number}")
+        rig.wait_for_runs(5, then="succeeded")
+        rig.site.manage("shell", "-v0", "-c", START_REPLAY)
+        rig.wait_for_runs(10, then="succeeded")
+        assert rig.site.query("Replay.objects.get().state") == "finished"
+        assert Counter(run.delivery_id for run in rig.runs()) == {f"d{n}": 2 for n in range(5)}
+        assert {run.session for run in rig.runs()} == {worker.pid}
 
 
 @pytest.mark.parametrize("rig", DEFERRING, indirect=True)

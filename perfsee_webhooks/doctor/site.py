@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,8 @@ from ..models import Delivery, Heartbeat, Rejection
 from ..models.heartbeat import SWEEP
 from ..tasks import delivery_task
 from .result import Result, bad, doubtful, good
+
+logger = logging.getLogger(__name__)
 
 CLOCKS_MAY_DIFFER_BY: Final = timedelta(seconds=5)
 DAY: Final = timedelta(days=1)
@@ -105,9 +108,14 @@ def _examine_tasks(wait: timedelta) -> Result:
             "See that it runs and can be reached. Until then deliveries wait for the sweep.",
         )
     name = type(backend).__name__
+    untold = good("engine", f"{name} has taken a task; whether a worker ran it, it cannot tell.")
     if not backend.supports_get_result:
-        return good("engine", f"{name} has taken a task; whether a worker runs it, it cannot tell.")
-    seconds = _seconds_until_finished(backend, result.id, wait)
+        return untold
+    try:
+        seconds = _seconds_until_finished(backend, result.id, wait)
+    except Exception as error:  # noqa: BLE001  # one keeps no results, or none yet: as above
+        logger.info("%s tells nothing of a task: %s", name, error)
+        return untold
     if seconds is None:
         return bad(
             "engine",
