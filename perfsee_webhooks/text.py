@@ -46,5 +46,9 @@ def pretty_json(value: Any) -> str:
     Raises:
         RecursionError: the value is nested too deeply to be written.
     """
-    written = json.dumps(value, indent=2, ensure_ascii=False)
+    return escaped(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def escaped(written: str) -> str:
+    """Return JSON with each unfit character in it as the escape that stands for it."""
     return _UNFIT_IN_LINES.sub(lambda match: f"\\u{ord(match[0]):04x}", written)

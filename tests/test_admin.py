@@ -1,7 +1,6 @@
 """The admin's pages: what they show and to whom, how much they read, and what they let through."""
 
 import json
-import logging
 import re
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -9,20 +8,15 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission
 from django.db import connection
 from django.http import HttpResponse
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
-from django.utils import timezone
 
 from example_project.security import POLICY
 from perfsee_webhooks.admin.base import MAX_COUNT, CappedPaginator
-from perfsee_webhooks.admin.received import MAX_SHOWN_BYTES, Received
 from perfsee_webhooks.envelope import Envelope
-from perfsee_webhooks.exceptions import GiveUp
 from perfsee_webhooks.models import Delivery, ReceiverRun, Rejection, Replay
-from perfsee_webhooks.processing import process
 from perfsee_webhooks.samples import sample_body
 from perfsee_webhooks.sending import perfsee_headers
 
@@ -90,9 +84,9 @@ class Page(HTMLParser):
         """The text with one space between any two words."""
         return " ".join(" ".join(self.chunks).split())
 
-    def form_with(self, name):
-        """The form that has a field of this name; None if there is none."""
-        return next((form for form in self.forms if name in dict(form.fields)), None)
+    def form_with(self, *names):
+        """The form that has fields of these names; None if there is none."""
+        return next((form for form in self.forms if {*names} <= dict(form.fields).keys()), None)
 
 
 def page(client, path):
@@ -115,21 +109,6 @@ def bundle(**artifact):
     value = json.loads(sample_body("bundle:finished"))
     value["payload"]["data"]["project"]["artifact"].update(artifact)
     return json.dumps(value).encode()
-
-
-@pytest.fixture
-def person(django_user_model, client):
-    """Logs a member of the staff in, with rights by codename; "superuser" has all of them."""
-
-    def log_in(*codenames):
-        user = django_user_model.objects.create_user(
-            "someone", is_staff=True, is_superuser="superuser" in codenames
-        )
-        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
-        client.force_login(user)
-        return client
-
-    return log_in
 
 
 # The lists
@@ -283,140 +262,7 @@ def test_list__offers_to_show_all_only_where_a_filter_hides_some(admin_client, d
     assert "Show all" in page(admin_client, f"{DELIVERIES}?q=nothing").text
 
 
-# The page of a delivery
-
-
-def test_detail__shows_payload_headers_and_arrival(admin_client, delivery):
-    text = page(admin_client, detail(delivery)).text
-    assert '{\n  "eventType": "bundle:finished",\n  "payload": {\n    "data": {\n' in text
-    assert "Perfsee-Hookshot/1" in text
-    assert delivery.headers["X-Perfsee-Hook-ID"] in text
-    assert delivery.body_sha256 in text
-    assert "SECRETS[0]" in text
-    assert f"{delivery.received_at:%Y-%m-%d %H:%M:%S}" in text
-    assert "None yet." in text
-
-
-@pytest.mark.parametrize(
-    ("body", "path"),
-    [
-        (sample_body("bundle:finished"), "/projects/perfsee/bundle/65"),
-        (sample_body("source:finished"), "/projects/perfsee/source"),
-        (b"not JSON", None),
-    ],
-)
-@pytest.mark.parametrize("site", ["https://perfsee.example", "https://perfsee.example/", None])
-def test_detail__links_to_the_page_on_perfsee(admin_client, webhook_setting, site, body, path):
-    webhook_setting(PERFSEE_URL=site)
-    shown = page(admin_client, detail(store(body)))
-    assert (f"https://perfsee.example{path}" in shown.links) == bool(site and path)
-    assert ("set PERFSEE_URL for a link" in shown.text) == bool(path and not site)
-    assert (path or "–") in shown.text
-
-
-def test_detail__shows_the_runs_of_the_receivers(admin_client, connect, post, body):
-    connect(name="good")
-    connect(name="bad", side_effect=RuntimeError("it broke"))
-    post(body)
-    words = page(admin_client, detail(Delivery.objects.get())).words
-    assert re.search(r"Succeeded tests\.good run 1 \(first\), [-0-9]+ [:0-9]+ , [.0-9]+ ms", words)
-    assert "Failed tests.bad run 1 (first)" in words
-    assert "RuntimeError: it broke Traceback (most recent call last):" in words
-    assert "processing.py" in words
-
-
-@pytest.mark.parametrize(("is_mended", "opened"), [(False, ["second: "]), (True, [])])
-def test_detail__opens_the_traceback_to_look_at(
-    admin_client, connect, post, body, is_mended, opened
-):
-    bad = connect(name="bad", side_effect=[RuntimeError("first: "), RuntimeError("second: "), None])
-    connect(name="good")
-    post(body)
-    for _ in range(1 + is_mended):
-        Delivery.objects.update(next_attempt_at=timezone.now())
-        process(Delivery.objects.get().pk)
-    assert bad.call_count == 2 + is_mended
-    text = admin_client.get(detail(Delivery.objects.get())).text
-    assert re.findall(r"<details open>\s*<summary>RuntimeError: (.*)<", text) == opened
-    assert text.count("<summary>RuntimeError") == 2
-
-
-def test_detail__tells_of_runs_without_a_traceback(admin_client, connect, post, body):
-    connect(side_effect=GiveUp("no use"))
-    post(body)
-    ReceiverRun.objects.update(exception="worker lost", traceback="", outcome="lost")
-    words = page(admin_client, detail(Delivery.objects.get())).words
-    assert re.search(r"Lost tests\.receiver run 1 .* asked not to be run again worker lost", words)
-
-
-def test_detail__reads_body_and_runs_once(admin_client, connect, post, body):
-    for name in ("a", "b", "c"):
-        connect(name=name)
-    post(body)
-    path = detail(Delivery.objects.get())
-    with CaptureQueriesContext(connection) as captured:
-        admin_client.get(path)
-    read = [query["sql"] for query in captured]
-    assert len([sql for sql in read if '."body"' in sql or '."headers"' in sql]) == 1
-    assert len([sql for sql in read if "perfsee_webhooks_" in sql]) == 3
-
-
-def test_detail__is_safe_with_hostile_content(admin_client, connect, post, monkeypatch):
-    # The log names the exception as it is, and no report of a test run takes a lone surrogate.
-    monkeypatch.setattr(logging.getLogger("perfsee_webhooks"), "propagate", False)
-    connect(name=MARKUP + REVERSED, side_effect=ValueError(MARKUP + REVERSED + "\x00\ud83d"))
-    body = bundle(name=MARKUP + REVERSED, branch=MARKUP + "\x00", failedReason=MARKUP + "\ud83d")
-    in_header = (MARKUP + REVERSED).encode().decode("latin-1")
-    sent = {"User-Agent": in_header, "X-Perfsee-Hook-ID": in_header}
-    assert post(body, headers=sent).status_code == 204
-    delivery = Delivery.objects.get()
-    assert delivery.state == "failed"
-    for shown in (page(admin_client, DELIVERIES), page(admin_client, detail(delivery))):
-        assert shown.blocked == []
-        assert "<script>alert(1)</script>" in shown.text
-        assert not set(REVERSED[:1] + REVERSED[-1:] + "\x00") & set(shown.text)
-    shown = page(admin_client, detail(delivery))
-    assert all(text in shown.text for text in (r"\u202egnp", r"\u0000", r"\ud83d"))
-    assert shown.text.count(MARKUP) >= 4
-    assert f"ValueError: {MARKUP}" in shown.text
-
-
-@pytest.mark.parametrize(
-    ("body", "shown", "note"),
-    [
-        (b"not JSON \x00\xff\r", "not JSON ���", "not a JSON object"),
-        (b"[1]", "[1]", "not a JSON object"),
-        (b'{"a": NaN}', '{"a": NaN}', "not a JSON object"),
-        (b"", "", "No bytes are kept"),
-        (b'{"a":"' + b"x" * MAX_SHOWN_BYTES + b'"}', '{"a":"xxx', "first 256.0"),
-        (b"\xff" * (MAX_SHOWN_BYTES + 1), "�" * 9, "first 256.0"),
-        (b'{"a":1}', '{\n  "a": 1\n}', ""),
-    ],
-)
-def test_detail__shows_any_body(admin_client, body, shown, note):
-    received = Received.read(body, {})
-    assert received.body.startswith(shown)
-    assert note in received.note
-    assert bool(note) == bool(received.note)
-    text = page(admin_client, detail(store(body))).text
-    assert shown in text
-    assert note in text
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"a":' * 900 + b"1" + b"}" * 900,
-        b'{"a":' * 5000 + b"1" + b"}" * 5000,
-        b'{"a":' * 200 + b"[" + b"0," * 60_000 + b"0]" + b"}" * 200,
-    ],
-    ids=["900 deep", "5000 deep", "few bytes that indent to many"],
-)
-def test_detail__shows_a_deep_body_as_it_came(admin_client, body):
-    response = admin_client.get(detail(store(body)))
-    assert response.status_code == 200
-    assert len(response.content) < 3 * len(body) + 50_000
-    assert '{"a":{"a":' in Page(response).text
+# The page of a row
 
 
 @pytest.mark.parametrize("path", [DELIVERIES, REJECTIONS, REPLAYS])
@@ -471,14 +317,11 @@ def test_rights__decide_who_sees_and_who_replays(
     assert client.get(DELIVERIES).status_code == status
     answer = client.get(detail(delivery))
     assert answer.status_code == status
-    assert (Page(answer).form_with("_selected_action") is not None) == may_replay
-    selected = {"action": "replay_selected", "_selected_action": delivery.pk}
-    asked = client.post(DELIVERIES, selected)
-    assert ("confirmed" in asked.content.decode()) == may_replay
+    plan = f"{REPLAYS}plan/?keys={delivery.pk}"
+    assert (plan in Page(answer).links) == may_replay
+    asked = client.post(DELIVERIES, {"action": "replay_selected", "_selected_action": delivery.pk})
+    assert (asked.headers.get("Location") == plan) == may_replay
     assert Replay.objects.count() == 0
-    confirmed = client.post(DELIVERIES, {**selected, "confirmed": "yes", "receivers": "all"})
-    assert confirmed.status_code == (302 if may_replay else status)
-    assert Replay.objects.count() == may_replay
 
 
 @pytest.mark.parametrize("model", ["rejection", "replay"])
@@ -559,10 +402,11 @@ def test_pages__need_nothing_that_a_strict_policy_forbids(admin_client, connect,
     post(body, secret="wrong")
     delivery, rejection = Delivery.objects.get(), Rejection.objects.get()
     replay = Replay.objects.create(requested_by="someone")
-    asked = {"action": "replay_selected", "_selected_action": delivery.pk}
     rows = [detail(row) for row in (delivery, rejection, replay)]
-    answers = [admin_client.get(path) for path in (DELIVERIES, REJECTIONS, REPLAYS, *rows)]
-    for response in (*answers, admin_client.post(DELIVERIES, asked)):
+    others = [reverse("admin:perfsee_webhooks_overview"), f"{REPLAYS}plan/"]
+    others.append(reverse("admin:perfsee_webhooks_delivery_dry_run", args=[delivery.pk]))
+    for path in (DELIVERIES, REJECTIONS, REPLAYS, *rows, *others):
+        response = admin_client.get(path)
         assert response["Content-Security-Policy"] == POLICY
         assert Page(response).blocked == []
         assert "perfsee_webhooks/admin.css" in response.text

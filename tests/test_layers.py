@@ -18,7 +18,7 @@ MAX_LINES = 350
 # build on each other, the layer has several rows.
 ROWS = (
     {"exceptions", "conf", "text", "events", "records", "rates", "javascript"},
-    {"charts", "rhythms", "templatetags"},
+    {"templatetags"},
     {"signals", "signatures", "payloads", "samples", "comparison"},
     {"summaries"},
     {"envelope"},
@@ -26,11 +26,11 @@ ROWS = (
     {"snippets"},
     {"models"},
     {"leases", "history", "acceptance", "diagnosis"},
-    {"buckets", "statistics", "failure_groups"},
+    {"overview"},
     {"processing"},
     {"tasks"},
     {"replay"},
-    {"sweep"},
+    {"sweep", "doctor"},
     {"views", "admin", "api", "management"},
     {"urls"},
     {"checks"},
@@ -41,7 +41,8 @@ ROWS = (
 ROW_OF = {name: number for number, row in enumerate(ROWS) for name in row}
 
 # Django with what it brings along, and what one part exists for: the API for REST framework,
-# the hand-over for Django Tasks, which is a package of its own before Django 6; the bar of a command.
+# the hand-over for Django Tasks, which is a package of its own before Django 6, and the commands
+# for the bar that rich draws.
 ALLOWED = {"django", "asgiref", "perfsee_webhooks"}
 ALLOWED_IN = {
     "api": {"rest_framework"},

@@ -13,6 +13,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db import DataError
 from django.db.models import Model, QuerySet
+from django.forms.widgets import Script
 from django.http import HttpRequest
 from django.utils import dateformat, timezone
 from django.utils.html import format_html
@@ -55,6 +56,7 @@ class ReadOnlyAdmin(_ModelAdmin):
 
     class Media:
         css: ClassVar = {"all": ("perfsee_webhooks/admin.css",)}
+        js = (Script("perfsee_webhooks/admin.js", defer=True),)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Rows come from Perfsee alone."""

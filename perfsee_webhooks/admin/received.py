@@ -2,60 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Self
+import base64
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 from django.template.defaultfilters import filesizeformat
 
-from ..envelope import parse_body
+from ..envelope import SIGNATURE_HEADER, parse_body
+from ..signatures import SCHEME
 from ..text import lines, pretty_json
+from .json_tree import Shape, foldable
 
 MAX_SHOWN_BYTES: Final = 256 * 1024
+MAX_FOLDABLE_PARTS: Final = 5000
+_MAX_DEPTH: Final = 100
 _MAX_INDENTATION: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """A request on a page: the text of its body, what is to be said of that, its headers."""
+    """A request on a page: its body as text, what is to be said of that, its headers.
+
+    `is_indented` says whether the text was made easier to read than it came. `tree` is the same
+    text with parts that fold, empty where `body` has to do. `exact` is the Base64 of the bytes,
+    empty where they are no text or too many to be copied from a page.
+    """
 
     body: str
-    note: str
-    headers: list[tuple[str, str]]
+    note: str = ""
+    is_indented: bool = False
+    tree: str = ""
+    exact: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def read(cls, body: bytes, headers: Mapping[str, str], *, cut_from: int = 0) -> Self:
         """Return what is shown of a request; `cut_from` is the size of a body that was cut."""
-        text, note = _shown(body)
+        shown = replace(
+            cls._shown(body), exact=_exact(body), headers=tuple(_without_signature(headers))
+        )
         if cut_from > len(body):
             note = f"Only its first {filesizeformat(len(body))} are kept, since nobody signed it."
-        return cls(body=text, note=note, headers=sorted(headers.items()))
+            return replace(shown, note=note)
+        return shown
 
-
-def _shown(body: bytes) -> tuple[str, str]:
-    """Return the text of a body, indented if that can be, and a note where it is not all of it."""
-    if not body:
-        return "", "No bytes are kept: it was empty, or its bytes have been pruned."
-    if len(body) > MAX_SHOWN_BYTES:
-        return _as_text(body[:MAX_SHOWN_BYTES]), f"Its first {filesizeformat(MAX_SHOWN_BYTES)}."
-    try:
-        value = parse_body(body).raw
-        if _indentation(value) <= _MAX_INDENTATION:
-            return pretty_json(value), ""
-    except ValueError:
-        return _as_text(body), "It is not a JSON object: shown as it came."
-    except RecursionError:
-        pass
-    return _as_text(body), "It is nested too deeply to be indented: shown as it came."
+    @classmethod
+    def _shown(cls, body: bytes) -> Self:
+        """Show a body, indented if that can be, with a note where it is not or not all of it."""
+        if not body:
+            note = "No bytes are kept: it was empty, or its bytes have been pruned."
+            return cls(body="", note=note)
+        if len(body) > MAX_SHOWN_BYTES:
+            note = f"Its first {filesizeformat(MAX_SHOWN_BYTES)}."
+            return cls(body=_as_text(body[:MAX_SHOWN_BYTES]), note=note)
+        try:
+            value = parse_body(body).raw
+        except ValueError:
+            return cls(body=_as_text(body), note="It is not a JSON object: shown as it came.")
+        shape = Shape.of(value)
+        if shape.depth > _MAX_DEPTH or shape.spaces > _MAX_INDENTATION:
+            note = "It is nested too deeply to be indented: shown as it came."
+            return cls(body=_as_text(body), note=note)
+        if shape.parts > MAX_FOLDABLE_PARTS:
+            note = f"It has more than {MAX_FOLDABLE_PARTS} parts: shown without folds."
+            return cls(body=pretty_json(value), note=note, is_indented=True)
+        return cls(body=pretty_json(value), tree=foldable(value), is_indented=True)
 
 
 def _as_text(body: bytes) -> str:
     return lines(body.decode(errors="replace"), MAX_SHOWN_BYTES)
 
 
-def _indentation(value: Any, depth: int = 1) -> int:
-    """Return how many spaces it takes to indent a value: few bytes can ask for very many."""
-    items = value.values() if isinstance(value, Mapping) else value
-    if not isinstance(value, Mapping | list):
-        return 0
-    return sum(2 * depth + _indentation(item, depth + 1) for item in items)
+def _exact(body: bytes) -> str:
+    if len(body) > MAX_SHOWN_BYTES:
+        return ""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return ""
+    return base64.b64encode(body).decode()
+
+
+def _without_signature(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the headers by name. A signature is a secret: with it the body could be sent again."""
+    for name, value in sorted(headers.items()):
+        is_signature = name.lower() == SIGNATURE_HEADER.lower()
+        scheme = SCHEME if value.startswith(SCHEME) else ""
+        yield name, f"{scheme}… (not shown)" if is_signature else value
