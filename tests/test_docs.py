@@ -176,3 +176,26 @@ def test_replay_md__shows_code_that_does_what_it_says(delivery, connect, capsys)
     assert receiver.call_count == 1
     delivery.refresh_from_db()
     assert delivery.state == "succeeded"
+
+
+def test_admin_md__shows_commands_that_do_what_it_says(db, settings, capsys):
+    settings.ALLOWED_HOSTS = ["hooks.example.com"]
+    lines = [
+        block.code.strip()
+        for block in blocks_of(ROOT / "docs" / "admin.md")
+        if block.language == "console"
+    ]
+    assert len(lines) == 2
+    for line in lines:
+        _python, _manage, *arguments = shlex.split(line)
+        call_command(*arguments)
+    printed = capsys.readouterr().out
+    assert printed.count("A signed delivery to hooks.example.com was verified and stored") == 2
+
+
+@pytest.mark.parametrize(
+    "document", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name
+)
+def test_docs__link_to_files_that_exist(document):
+    targets = re.findall(r"\]\(((?!https?:)[^)#]+)", document.read_text())
+    assert [target for target in targets if not (document.parent / target).exists()] == []

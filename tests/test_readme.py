@@ -59,6 +59,8 @@ def test_readme__leads_to_a_first_delivery(newcomer):
     assert re.findall(r"^204", sent, re.MULTILINE) == ["204"] * 4
     newcomer.wait_until_settled()
     assert newcomer.manage("perfsee_sweep") == "Nothing is overdue.\n"
+    assert "error" not in newcomer.manage("perfsee_doctor")
+    assert "0 deliveries would be run again" in newcomer.manage("perfsee_replay", "--state", "dead")
     printed = "".join(newcomer.printed)
     assert "main on feat/webhook scores 57" in printed
     assert "perfsee: Home on Mobile 4G completed" in printed
@@ -70,6 +72,8 @@ def test_readme__names_only_commands_that_are_tested():
         "python manage.py migrate",
         "python manage.py perfsee_send",
         "python manage.py perfsee_sweep --watch 10",
+        "python manage.py perfsee_doctor",
+        "python manage.py perfsee_replay --state dead",
         "make demo",
         "make test",
     ]

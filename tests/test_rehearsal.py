@@ -78,7 +78,7 @@ def test_rehearse__keeps_the_receivers_apart(delivery, connect):
 
 
 def test_rehearse__calls_nothing_that_waits_for_the_commit(delivery, connect):
-    called = []
+    called: list[int] = []
 
     def leave(**kwargs):
         transaction.on_commit(partial(called.append, 1))

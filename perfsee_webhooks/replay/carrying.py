@@ -25,7 +25,8 @@ from .selection import Selection
 logger = logging.getLogger(__name__)
 
 # How long the process that has answered a request goes on with a replay; the sweep does the rest.
-AFTER_RESPONSE: Final = timedelta(seconds=20)
+# A connection that is kept open waits for it with its next request.
+AFTER_RESPONSE: Final = timedelta(seconds=5)
 
 
 def open_batch(primary_key: int) -> list[int] | None:
@@ -80,7 +81,7 @@ def schedule(replay: Replay, *, response: HttpResponseBase) -> None:
     """Have a replay carried out once `response` has been sent.
 
     An engine of Django Tasks does it in its workers. Otherwise this process does it for at most
-    20 seconds, and the sweep goes on with what is left.
+    5 seconds, and the sweep goes on with what is left.
     """
     tasks.after(response, partial(_begin, replay.pk))
 
