@@ -30,7 +30,7 @@ ROWS = (
     {"processing"},
     {"tasks"},
     {"replay"},
-    {"sweep", "doctor"},
+    {"sweep", "doctor", "pruning"},
     {"views", "admin", "api", "management"},
     {"urls"},
     {"checks"},

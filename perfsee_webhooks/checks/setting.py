@@ -82,6 +82,7 @@ def check_settings(**_kwargs: Any) -> list[CheckMessage]:
         *_unknown_keys(setting),
         *_broken_rules(values),
         *_without_effect(values),
+        *_pruning(values),
         *_secrets("SECRETS", values["SECRETS"]),
         *_hooks(values["HOOKS"]),
         *_nothing_to_verify_with(values),
@@ -90,13 +91,22 @@ def check_settings(**_kwargs: Any) -> list[CheckMessage]:
 
 
 def _without_effect(values: Mapping[str, Any]) -> Iterator[CheckMessage]:
-    for key in ("KEEP_BODIES", "KEEP_ROWS", "SPOOL_DIR"):
-        if values[key] is not None and _RULES[key].holds(values[key]):
-            yield Warning(
-                f"PERFSEE_WEBHOOKS[{key!r}] has no effect in this version.",
-                hint="Remove it: nothing is pruned yet, and nothing spooled.",
-                id="perfsee_webhooks.W010",
-            )
+    if values["SPOOL_DIR"] is not None and _RULES["SPOOL_DIR"].holds(values["SPOOL_DIR"]):
+        yield Warning(
+            "PERFSEE_WEBHOOKS['SPOOL_DIR'] has no effect in this version.",
+            hint="Remove it: nothing is spooled yet.",
+            id="perfsee_webhooks.W010",
+        )
+
+
+def _pruning(values: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    bodies, rows = values["KEEP_BODIES"], values["KEEP_ROWS"]
+    if _is_duration(bodies) and _is_duration(rows) and rows < bodies:
+        yield Warning(
+            "PERFSEE_WEBHOOKS keeps bodies for longer than rows, which hold them.",
+            hint="Let KEEP_ROWS be the longer one: a delivery id is known as long as its row is.",
+            id="perfsee_webhooks.W011",
+        )
 
 
 def _unknown_keys(setting: Mapping[str, Any]) -> Iterator[CheckMessage]:

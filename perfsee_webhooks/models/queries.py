@@ -77,6 +77,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             found = found.filter(reduce(or_, begins))
         return found
 
+    def settled(self) -> Self:
+        """Deliveries of which nothing is left to do."""
+        return self.filter(state__in=SETTLED)
+
     def waiting(self, now: datetime) -> Self:
         """Deliveries that wait for an attempt that is due."""
         is_due = models.Q(state=DeliveryState.FAILED, next_attempt_at__lte=now)

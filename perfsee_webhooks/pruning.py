@@ -1,0 +1,95 @@
+"""Remove what the settings say is old enough: first the bytes of a delivery, long after the row.
+
+As long as its row is here, a delivery id is known, and a repeat of it runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db import connections, router, transaction
+from django.utils import timezone
+
+from .conf import webhook_settings
+from .models import Delivery, DeliveryQuerySet, ReceiverRun, Rejection
+
+BATCH_SIZE: Final = 1000
+
+
+def old_bodies(now: datetime) -> DeliveryQuerySet:
+    """Return the deliveries older than `KEEP_BODIES`, but not than `KEEP_ROWS`, with bytes."""
+    old = _older_than(webhook_settings.keep_bodies, now).filter(body_pruned_at=None)
+    keep_rows = webhook_settings.keep_rows
+    return old if keep_rows is None else old.filter(received_at__gte=now - keep_rows)
+
+
+def old_rows(now: datetime) -> DeliveryQuerySet:
+    """Return the deliveries that are older than `KEEP_ROWS`."""
+    return _older_than(webhook_settings.keep_rows, now)
+
+
+def prune_bodies(*, batch_size: int = BATCH_SIZE, show: Callable[[int], None]) -> int:
+    """Remove the bytes of deliveries older than `KEEP_BODIES`, and return of how many.
+
+    `show` is called after each batch with how many it has been so far. Each batch is a
+    transaction of its own, so that to stop in between does no harm.
+    """
+    now = timezone.now()
+    return _in_batches(old_bodies(now), batch_size, show, lambda old: _empty(old, now))
+
+
+def prune_rows(*, batch_size: int = BATCH_SIZE, show: Callable[[int], None]) -> int:
+    """Remove deliveries older than `KEEP_ROWS` with their runs, as `prune_bodies` does."""
+    return _in_batches(old_rows(timezone.now()), batch_size, show, _delete)
+
+
+def _older_than(age: timedelta | None, now: datetime) -> DeliveryQuerySet:
+    """Return settled deliveries of that age; none where everything is kept for ever."""
+    deliveries = Delivery.objects.on_primary().settled()
+    return deliveries.none() if age is None else deliveries.filter(received_at__lt=now - age)
+
+
+def _in_batches(
+    old: DeliveryQuerySet,
+    size: int,
+    show: Callable[[int], None],
+    prune: Callable[[DeliveryQuerySet], None],
+) -> int:
+    database = router.db_for_write(Delivery)
+    count, begin = 0, None
+    while True:
+        # Those that were pruned before it are not looked at again with each batch.
+        left = old if begin is None else old.filter(received_at__gte=begin)
+        with transaction.atomic(using=database):
+            rows = list(
+                _locked(left).order_by("received_at", "pk").values_list("pk", "received_at")[:size]
+            )
+            if rows:
+                prune(Delivery.objects.using(database).filter(pk__in=[key for key, _ in rows]))
+                begin = rows[-1][1]
+        count += len(rows)
+        show(count)
+        if len(rows) < size:
+            return count
+
+
+def _locked(deliveries: DeliveryQuerySet) -> DeliveryQuerySet:
+    """Lock the rows against a replay; those that somebody has just locked are left for later."""
+    if connections[deliveries.db].features.has_select_for_update_skip_locked:
+        return deliveries.select_for_update(skip_locked=True)
+    return deliveries
+
+
+def _empty(deliveries: DeliveryQuerySet, now: datetime) -> None:
+    deliveries.update(body=b"", body_pruned_at=now)
+
+
+def _delete(deliveries: DeliveryQuerySet) -> None:
+    """Delete rows that Django need not load first, with the runs that belong to them."""
+    database = deliveries.db
+    keys = list(deliveries.order_by().values_list("pk", flat=True))
+    Rejection.objects.using(database).filter(accepted_as__in=keys).update(accepted_as=None)
+    ReceiverRun.objects.using(database).filter(delivery__in=keys)._raw_delete(database)
+    deliveries.order_by()._raw_delete(database)
