@@ -56,6 +56,11 @@ class Secret:
     label: str
     key: bytes = field(repr=False)
 
+    @property
+    def is_newest(self) -> bool:
+        """Whether it is the first of its list, the one that a sender should sign with."""
+        return self.label.endswith("[0]")
+
 
 class WebhookSettings:
     """Typed, live access to the keys of `PERFSEE_WEBHOOKS`, each with its default."""
@@ -142,6 +147,11 @@ class WebhookSettings:
             *_secrets(f"HOOKS[{hook_id!r}].SECRETS", own),
             *_secrets("SECRETS", self._get("SECRETS")),
         ]
+
+    def all_secrets(self) -> list[Secret]:
+        """Return every secret, whichever hook it is valid for, to find out what went wrong."""
+        own = [secret for hook_id in self.hooks for secret in self.secrets_for(hook_id)]
+        return list(dict.fromkeys([*self.secrets_for(""), *own]))
 
     def projects_for(self, hook_id: str) -> Sequence[str] | None:
         """Return the patterns of the projects that a hook may speak of, None for any project."""

@@ -136,10 +136,10 @@ class Envelope:
             MalformedRequest: the delivery id is missing or unusable, or the body cannot be read
                 and nobody has signed it. What Perfsee signed is never refused for its content.
         """
-        event = readable_event(body) if verified_by != UNSIGNED else _unsigned_event(body)
+        event = readable_event(body) if verified_by != UNSIGNED else require_event(body)
         subject = event.artifact or event.snapshot
         return cls(
-            delivery_id=_delivery_id_in(headers),
+            delivery_id=delivery_id_in(headers),
             event_type=one_line(event.type, MAX_NAME_LENGTH),
             project=one_line(event.project_slug or "", MAX_NAME_LENGTH),
             hook_id=hook_id_in(headers),
@@ -165,22 +165,33 @@ class Envelope:
         """
         if patterns is None:
             return
-        event = readable_event(self.body)
-        asked_for = Record(event.variables)
-        named = {event.project.slug, asked_for.text("projectSlug"), asked_for.text("projectId")}
-        slugs = {slug for slug in named if slug is not None}
-        if not slugs or not all(_allowed(slug, patterns) for slug in slugs):
+        slugs = projects_named_in(self.body)
+        if not slugs or not all(is_allowed(slug, patterns) for slug in slugs):
             raise ProjectNotAllowed(
                 "The body is about a project that this site does not accept from the hook: "
                 "see PROJECTS in its HOOKS setting."
             )
 
 
-def _allowed(slug: str, patterns: Sequence[str]) -> bool:
+def projects_named_in(body: bytes) -> set[str]:
+    """Return the projects that a body names, in the answer and in the variables of the query."""
+    event = readable_event(body)
+    asked_for = Record(event.variables)
+    named = {event.project.slug, asked_for.text("projectSlug"), asked_for.text("projectId")}
+    return {slug for slug in named if slug is not None}
+
+
+def is_allowed(slug: str, patterns: Sequence[str]) -> bool:
+    """Say whether a pattern of `PROJECTS` allows a project."""
     return any(fnmatchcase(slug, pattern) for pattern in patterns)
 
 
-def _unsigned_event(body: bytes) -> Event:
+def require_event(body: bytes) -> Event:
+    """Return the event of a body that nobody has signed.
+
+    Raises:
+        MalformedRequest: it is no JSON object, or names no event.
+    """
     try:
         event = parse_body(body)
     except ValueError as error:
@@ -190,7 +201,12 @@ def _unsigned_event(body: bytes) -> Event:
     return event
 
 
-def _delivery_id_in(headers: Mapping[str, str]) -> str:
+def delivery_id_in(headers: Mapping[str, str]) -> str:
+    """Return the delivery's id.
+
+    Raises:
+        MalformedRequest: it is missing, too long, or holds more than letters, digits and signs.
+    """
     delivery_id = headers.get(DELIVERY_HEADER)
     if not delivery_id:
         raise MalformedRequest(f"The request has no {DELIVERY_HEADER} header.")

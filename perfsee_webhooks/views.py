@@ -16,11 +16,12 @@ from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
-from . import signatures, tasks
+from . import tasks
 from .conf import webhook_settings
-from .envelope import SIGNATURE_HEADER, UNSIGNED, Envelope, hook_id_in, kept_headers
+from .envelope import Envelope, kept_headers
 from .exceptions import BodyTooLarge, MalformedRequest, NotStored, RequestRefused
 from .models import Delivery, Rejection
+from .verification import verify_request
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class ReceiveView(View):
         body, verified_by = b"", ""
         try:
             body = _read_body(request, webhook_settings.max_body_bytes)
-            verified_by = _verify(body, headers)
+            verified_by = verify_request(body, headers)
             envelope = Envelope.read(body, headers, verified_by)
             envelope.require_project(webhook_settings.projects_for(envelope.hook_id))
             delivery = _store(envelope)
@@ -68,15 +69,6 @@ class ReceiveView(View):
         answer = _answer(405, "method_not_allowed", "Webhooks are sent with POST.")
         answer["Allow"] = "POST"
         return answer
-
-
-def _verify(body: bytes, headers: dict[str, str]) -> str:
-    """Return the label of the secret that signed the body, or `UNSIGNED` where that will do."""
-    signature = headers.get(SIGNATURE_HEADER)
-    if signature is None and webhook_settings.allow_unsigned:
-        return UNSIGNED
-    secrets = webhook_settings.secrets_for(hook_id_in(headers))
-    return signatures.verify(body, signature, secrets).label
 
 
 def _store(envelope: Envelope) -> Delivery | None:

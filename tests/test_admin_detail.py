@@ -5,6 +5,7 @@ import json
 import logging
 import re
 from datetime import timedelta
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
@@ -15,9 +16,10 @@ from django.utils import timezone
 from hypothesis import given
 
 from perfsee_webhooks.admin.json_tree import Shape, foldable
-from perfsee_webhooks.admin.previous import MAX_COMPARED_BYTES, MAX_SHOWN_DIFFERENCES
+from perfsee_webhooks.admin.previous import MAX_COMPARED_BYTES, MAX_SHOWN_DIFFERENCES, Row
 from perfsee_webhooks.admin.received import MAX_FOLDABLE_PARTS, MAX_SHOWN_BYTES, Received
 from perfsee_webhooks.admin.timeline import MAX_SHOWN_RUNS
+from perfsee_webhooks.comparison import differences
 from perfsee_webhooks.exceptions import GiveUp
 from perfsee_webhooks.models import Delivery, ReceiverRun, Rejection, Replay
 from perfsee_webhooks.models.queries import MAX_LOGGED_REPEATS
@@ -335,6 +337,16 @@ def test_comparison__is_bounded(admin_client):
     assert "duration changed 5433 [[[[" in shown.words
     assert "4 more differences are not shown." in shown.words
     assert len(response.content) < 1_000_000
+
+
+def test_comparison__writes_no_more_of_a_value_than_it_shows():
+    deep: Any = 1
+    for _ in range(20_000):
+        deep = [deep]
+    (difference,) = differences({}, {"a": deep})
+    row = Row.of(difference)
+    assert row.after == "[" * 299 + "…"
+    assert row.before == ""
 
 
 # The body

@@ -24,8 +24,10 @@ from perfsee_webhooks.models import (
     Rejection,
     Replay,
 )
+from perfsee_webhooks.models import rejection as rejections
 from perfsee_webhooks.models.queries import MAX_LOGGED_REPEATS
 from perfsee_webhooks.models.rejection import MAX_UNVERIFIED_BODY_BYTES
+from perfsee_webhooks.rates import Rate
 from perfsee_webhooks.sending import perfsee_headers
 
 from .sites import SECRET
@@ -435,7 +437,9 @@ def test_describe__makes_any_exception_storable(delivery, error, shown):
 
 
 def keep(body: bytes = b"x", verified_by: str = "") -> Rejection:
-    return Rejection.objects.keep(WrongSignature("No."), {}, body, verified_by)
+    kept = Rejection.objects.keep(WrongSignature("No."), {}, body, verified_by)
+    assert kept is not None
+    return kept
 
 
 def test_keep__cuts_the_body_of_a_stranger(db):
@@ -446,9 +450,10 @@ def test_keep__cuts_the_body_of_a_stranger(db):
     assert {rejection.body_size for rejection in Rejection.objects.all()} == {len(large)}
 
 
-def test_keep__keeps_no_more_of_strangers_than_the_setting_says(db, webhook_setting):
+def test_keep__keeps_no_more_of_strangers_than_the_setting_says(db, webhook_setting, monkeypatch):
     webhook_setting(KEEP_REJECTIONS=10)
     signed = keep(verified_by="SECRETS[0]")
+    monkeypatch.setattr(rejections, "strangers", Rate(burst=150, per_second=0))
     newest = [keep() for _ in range(150)][-1]
     unverified = Rejection.objects.unverified()
     assert unverified.count() < 10 + 50

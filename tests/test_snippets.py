@@ -30,7 +30,8 @@ HEADERS = {
     "Content-Type": "application/json",
 }
 HOSTILE_HEADERS = dict.fromkeys(NAMES, HOSTILE) | {
-    "Content-Type": "application/json; charset=utf-16; x='\"$(touch pwned)"
+    "X-Perfsee-Hook-Project": "é",
+    "Content-Type": "application/json; charset=utf-16; x='\"$(touch pwned)",
 }
 BODIES = {
     "sample": sample_body("bundle:finished"),
@@ -38,6 +39,7 @@ BODIES = {
     "quotes": json.dumps({"eventType": HOSTILE, "a": "''\"\"\\\\"}, ensure_ascii=False).encode(),
     "line ends": b'{"eventType":\r\n"a"}\n\nEND\n\r',
     "no UTF-8": b"\xff\xfe\x00'\n",
+    "cut off": "🔑".encode()[:-1],
     "every byte": bytes(range(256)) * 3,
     "NUL": b'{"a":"\x00"}',
     "marks of direction": '{"a":"\u202e"}'.encode(),
@@ -58,7 +60,11 @@ def request(body: bytes = b"{}", headers=HEADERS, delivery_id: str = "one") -> R
 
 def run(script: str, folder: Path, shell: str = "bash", **environment: str):
     """Run a script as a person does: with nothing but a secret and a path set."""
-    known = {"PATH": "/usr/local/bin:/usr/bin:/bin", "PERFSEE_SECRET": SECRET}
+    known: dict[str, object] = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "PERFSEE_SECRET": SECRET,
+        "TMPDIR": folder,
+    }
     return subprocess.run(
         [shell],
         input=script,
@@ -66,7 +72,7 @@ def run(script: str, folder: Path, shell: str = "bash", **environment: str):
         check=False,
         cwd=folder,
         encoding="utf-8",
-        env={name: value for name, value in {**known, **environment}.items() if value},
+        env={name: str(value) for name, value in {**known, **environment}.items() if value},
     )
 
 
@@ -169,7 +175,8 @@ def test_snippets__leave_out_what_is_empty_and_hold_no_line_end(headers):
 def test_pytest_test__posts_the_same_bytes_and_headers(
     client: Client, settings: LazySettings, no_receivers, body, headers
 ):
-    settings.PERFSEE_WEBHOOKS = {"HOOKS": {"x": {"SECRETS": ["x"], "PROJECTS": []}}, "SECRETS": []}
+    hook = {"SECRETS": ["x"], "PROJECTS": []}
+    settings.PERFSEE_WEBHOOKS = {"HOOKS": {headers["X-Perfsee-Hook-ID"]: hook}, "SECRETS": []}
     module = pytest_test(request(body, headers, "some:id"))
     names: dict[str, object] = {}
     exec(compile(module, "snippet", "exec"), names)  # noqa: S102  # what a person would paste

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Final, Self
 
+from django.db import Error as DatabaseFailure
 from django.db import models, router
 from django.utils import timezone
 
@@ -20,13 +22,20 @@ from ..envelope import (
     hook_id_in,
 )
 from ..exceptions import BodyTooLarge, RequestRefused
+from ..rates import Rate
 from ..text import one_line
 from .run import MAX_ASKER_LENGTH
+
+logger = logging.getLogger(__name__)
 
 MAX_UNVERIFIED_BODY_BYTES: Final = 128 * 1024
 _MAX_DETAIL_LENGTH: Final = 300
 _PRUNE_EVERY: Final = 50
 _NOBODY: Final = ("", UNSIGNED)
+_MAX_COUNT: Final = 2**31 - 1
+
+# How quickly this process keeps what no secret vouches for: anyone on the internet can send it.
+strangers: Final = Rate(burst=60, per_second=1)
 
 
 class RejectionQuerySet(models.QuerySet["Rejection"]):
@@ -38,29 +47,37 @@ class RejectionQuerySet(models.QuerySet["Rejection"]):
 
     def keep(
         self, refusal: RequestRefused, headers: Mapping[str, str], body: bytes, verified_by: str
-    ) -> Rejection:
-        """Store a refused request.
+    ) -> Rejection | None:
+        """Store a refused request; return None for one that is only counted.
 
-        What no secret vouches for is bounded: the body is cut at 128 KiB, and only the newest
+        What no secret vouches for is bounded: a process keeps 60 at once and then one a second,
+        which tells how many others there were; the body is cut at 128 KiB, and only the newest
         `KEEP_REJECTIONS` are kept (up to 50 more, since old ones go in batches). A signed body is
         kept whole and never makes room for a stranger's.
 
         Raises:
             DatabaseError: the database did not take the row.
         """
-        rejection = Rejection(
-            reason=refusal.code,
-            detail=one_line(str(refusal), _MAX_DETAIL_LENGTH),
-            delivery_id=one_line(headers.get(DELIVERY_HEADER, ""), MAX_DELIVERY_ID_LENGTH),
-            event_type=one_line(headers.get(EVENT_HEADER, ""), MAX_NAME_LENGTH),
-            project=one_line(headers.get(HOOK_PROJECT_HEADER, ""), MAX_NAME_LENGTH),
-            hook_id=hook_id_in(headers),
-            headers=headers,
-            body=body[:MAX_UNVERIFIED_BODY_BYTES] if verified_by in _NOBODY else body,
-            body_size=refusal.size if isinstance(refusal, BodyTooLarge) else len(body),
-            verified_by=verified_by,
-            received_at=timezone.now(),
-        )
+        if verified_by not in _NOBODY:
+            return self._store(_rejection(refusal, headers, body, verified_by))
+        turn = strangers.take_turn()
+        if turn.is_first_refusal:
+            logger.warning(
+                "Refused requests come quicker than they are kept: until there are fewer, most are "
+                "counted alone. The next one that is kept says how many they were."
+            )
+        if not turn.is_allowed:
+            return None
+        rejection = _rejection(refusal, headers, body, verified_by)
+        rejection.body = body[:MAX_UNVERIFIED_BODY_BYTES]
+        rejection.not_kept = min(turn.refusals, _MAX_COUNT)
+        try:
+            return self._store(rejection)
+        except DatabaseFailure:
+            strangers.count(turn.refusals + 1)
+            raise
+
+    def _store(self, rejection: Rejection) -> Rejection:
         rejection.save(force_insert=True)
         if rejection.pk % _PRUNE_EVERY == 0:
             self._prune_unverified(rejection.pk)
@@ -137,3 +154,26 @@ class Rejection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_reason_display()} at {self.received_at:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether bytes of the body are missing, so that its signature tells nothing."""
+        return self.body_size > len(self.body)
+
+
+def _rejection(
+    refusal: RequestRefused, headers: Mapping[str, str], body: bytes, verified_by: str
+) -> Rejection:
+    return Rejection(
+        reason=refusal.code,
+        detail=one_line(str(refusal), _MAX_DETAIL_LENGTH),
+        delivery_id=one_line(headers.get(DELIVERY_HEADER, ""), MAX_DELIVERY_ID_LENGTH),
+        event_type=one_line(headers.get(EVENT_HEADER, ""), MAX_NAME_LENGTH),
+        project=one_line(headers.get(HOOK_PROJECT_HEADER, ""), MAX_NAME_LENGTH),
+        hook_id=hook_id_in(headers),
+        headers=headers,
+        body=body,
+        body_size=refusal.size if isinstance(refusal, BodyTooLarge) else len(body),
+        verified_by=verified_by,
+        received_at=timezone.now(),
+    )
