@@ -43,5 +43,5 @@ def compiled(pattern: str) -> re.Pattern[str]:
     names = [canonical(name.strip()) for name in pattern.split(",") if name.strip()]
     if not names:
         raise ValueError(f"{pattern!r} names no event: write for instance 'bundle:*,lab:*'.")
-    alternatives = (re.escape(name).replace(r"\*", ".*") for name in names)
+    alternatives = (re.sub(r"(\\\*)+", ".*", re.escape(name)) for name in names)
     return re.compile("|".join(alternatives), re.DOTALL)

@@ -16,7 +16,7 @@ is rolled back, the traceback recorded, and the receiver tried again later.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from django.dispatch import Signal
@@ -121,7 +121,12 @@ def receivers_of(event_type: str, sender: object) -> list[ConnectedReceiver]:
     for signal in list(_signals.values()):
         if signal.matches(event_type):
             _add(found, signal, sender)
-    return found
+    # A number behind a name has to mean the same receiver whatever the event is.
+    labels = [(receiver.function, receiver.label) for receiver in connected_receivers(sender)]
+    return [
+        replace(receiver, label=next(label for f, label in labels if f == receiver.function))
+        for receiver in found
+    ]
 
 
 def connected_receivers(sender: object) -> list[ConnectedReceiver]:

@@ -77,9 +77,16 @@ def _take_up_overdue(report: Sweep, batch_size: int) -> None:
 def _continue_replays() -> list[list[int]]:
     """Open a batch of each replay that nobody is at work on, and return these batches."""
     due = Replay.objects.on_primary().due(timezone.now())
-    stalled = [replay for replay in due if replaying.is_stalled(replay)]
-    batches = [replaying.take_up(replay) for replay in stalled]
+    batches = [_continue(replay) for replay in due if replaying.is_stalled(replay)]
     return [batch for batch in batches if batch is not None]
+
+
+def _continue(replay: Replay) -> list[int] | None:
+    try:
+        return replaying.take_up(replay)
+    except Exception:
+        logger.exception("Replay %s could not be carried on; a later sweep will try.", replay.pk)
+        return None
 
 
 def _take(size: int) -> list[tuple[int, str]]:

@@ -55,7 +55,7 @@ def accept_by_button(client, rejection):
 def test_page__begins_with_what_was_found(admin_client, rejection):
     text = page(admin_client, detail(rejection)).words
     found = text.index("The signature was made with SECRETS[0]. The cause is mended.")
-    assert text.index("What is wrong, and what to do") < found < text.index("Reason: Wrong")
+    assert text.index("What is wrong, and what to do") < found < text.index("Why it was refused.")
     assert BUTTON in text
 
 

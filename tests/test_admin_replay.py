@@ -78,7 +78,10 @@ def test_list__leads_to_the_plan_of_those_selected(admin_client, body, nothing_r
     answer = select(admin_client, first, second)
     assert "2 deliveries would be run again" in page(admin_client, answer.url).words
     assert not Replay.objects.exists()
-    assert selection_of(admin_client, answer) == {"primary_keys": [second.pk, first.pk]}
+    assert selection_of(admin_client, answer) == {
+        "primary_keys": [second.pk, first.pk],
+        "up_to": second.pk,
+    }
     assert Delivery.objects.exclude(replay=None).count() == 2
 
 
@@ -117,7 +120,7 @@ def test_list__leads_to_the_plan_of_all_that_its_filter_finds(
 
 
 def test_list__does_not_take_a_filter_of_the_site_for_none():
-    with pytest.raises(ValueError, match="cannot be narrowed to color: select the deliveries"):
+    with pytest.raises(ValueError, match="can be narrowed to color=red: select the deliveries"):
         plan_query(QueryDict("color=red"))
     with pytest.raises(ValueError, match="no moment"):
         plan_query(QueryDict("received_at__gte=nonsense"))
@@ -176,7 +179,10 @@ def test_plan__says_what_is_left_alone(admin_client, body, connect, nothing_runs
     assert "1 delivery would be run again, with 1 run of receivers" in words
     assert "1 left alone: being run just now." in words
     assert "1 left alone: their bytes have been pruned." in words, words
-    assert "1 left alone: they still wait for an attempt of all their receivers." in words
+    assert (
+        "1 left alone: they wait for an attempt of all their receivers, or for another replay."
+        in words
+    )
     assert "tests.gone has run on 1 of them and is not connected any more." in words
     words = plan(admin_client, "?limit=1").words
     assert "3 more match and are left out by the limit." in words
@@ -197,6 +203,8 @@ def test_plan__says_what_is_left_alone(admin_client, body, connect, nothing_runs
         ("?limit=0", "greater than or equal to 1"),
         ("?batch_size=x", "Enter a whole number"),
         ("?replay=" + "9" * 30, "less than or equal to"),
+        ("?replay=-1", "greater than or equal to 1"),
+        ("?received_from=0001-01-01T00%3A00%3A00", "No delivery is from before 2000."),
         ("?project=a%00b", "Null characters are not allowed"),
     ],
 )
@@ -241,7 +249,9 @@ def test_start__runs_what_was_shown(admin_client, post, body, receivers):
     assert answer.url == detail(kept)
     assert told(answer) == f"success: Replay {kept.pk} of 3 deliveries is started."
     assert (kept.requested_by, kept.reason, kept.state) == ("admin", "it is mended", "finished")
-    assert kept.selection == {"project": "perfsee", "states": ["failed"]}
+    newest = Delivery.objects.order_by("pk").last()
+    assert newest is not None
+    assert kept.selection == {"project": "perfsee", "states": ["failed"], "up_to": newest.pk}
     assert (good.call_count, bad.call_count) == (3, 6)
     assert Delivery.objects.filter(state="succeeded", replay=kept).count() == 3
     words = page(admin_client, detail(kept)).words
@@ -267,6 +277,35 @@ def test_start__keeps_the_order(admin_client, connect, nothing_runs):
     assert (kept.only, kept.receivers) == (["tests.one", "tests.two"], "all")
     assert (kept.selected, kept.batch_size, kept.per_minute) == (2, 1, 60)
     assert (kept.accepted, kept.state) == (1, "running")
+
+
+def test_start__takes_nothing_that_has_not_been_shown(admin_client, nothing_runs):
+    dead(2)
+    assert admin_client.post(PLAN, {}).status_code == 200
+    assert admin_client.post(PLAN, {"receivers": "all", "batch_size": "9"}).status_code == 200
+    assert not Replay.objects.exists()
+
+
+def test_start__takes_nothing_else_where_what_was_shown_has_gone(admin_client, nothing_runs):
+    (shown,) = dead(1)
+    form = plan(admin_client, "?states=dead").form_with("csrfmiddlewaretoken", "batch_size")
+    Delivery.objects.filter(pk=shown.pk).update(state="succeeded")
+    dead(1)
+    form.submit(admin_client)
+    assert Replay.objects.get().accepted == 0
+    assert not Delivery.objects.exclude(replay=None).exists()
+
+
+@pytest.mark.parametrize("query", ["project=", "event=lab:*", "event=a,b", "state__exact="])
+def test_list__does_not_widen_to_what_it_does_not_show(query):
+    with pytest.raises(ValueError, match="select the deliveries"):
+        plan_query(QueryDict(query))
+
+
+def test_list__takes_each_value_of_a_filter():
+    assert plan_query(QueryDict("state__exact=dead&state__exact=failed")) == (
+        "states=dead&states=failed"
+    )
 
 
 @pytest.mark.parametrize("reason", ["x" * 201, "a\x00b"])
@@ -367,6 +406,11 @@ def test_do__pauses_resumes_and_cancels(admin_client, running):
     assert told(do(admin_client, running, "pause")).startswith("warning: ")
     assert do(admin_client, running, "resume").url == detail(running)
     running.refresh_from_db()
+    assert (running.state, running.accepted) == ("running", 1), "it has to wait as before"
+    Replay.objects.update(next_batch_at=timezone.now())
+    do(admin_client, running, "pause")
+    do(admin_client, running, "resume")
+    running.refresh_from_db()
     assert (running.state, running.accepted) == ("finished", 3)
     assert told(do(admin_client, running, "cancel")) == (
         f"warning: Replay {running.pk} is finished: nothing is changed."
@@ -432,8 +476,9 @@ ACT = {"plan", "start", "pause", "dry run", "run dry"}
         ((), set()),
         (("view_delivery",), set()),
         (("view_replay",), LOOK),
-        (("replay_delivery",), ACT),
-        (("view_replay", "replay_delivery"), LOOK | ACT),
+        (("replay_delivery",), set()),
+        (("view_delivery", "replay_delivery"), ACT),
+        (("view_replay", "view_delivery", "replay_delivery"), LOOK | ACT),
         (("superuser",), LOOK | ACT),
     ],
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
-from perfsee_webhooks.models import Delivery, Replay
+from perfsee_webhooks.models import Delivery, ReceiverRun, Replay
 from perfsee_webhooks.processing import process
 from perfsee_webhooks.signals import bundle_finished
 
@@ -155,6 +155,7 @@ def test_replay_md__shows_commands_that_do_what_it_says(delivery, connect, capsy
     assert len(lines) == 3
     for line in lines:
         Delivery.objects.update(state="dead")
+        ReceiverRun.objects.all().delete()
         python, manage, *arguments = shlex.split(line)
         assert (python, manage) == ("python", "manage.py")
         call_command(*arguments)

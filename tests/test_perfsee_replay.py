@@ -240,8 +240,10 @@ def test_pause__from_elsewhere_ends_it(receivers):
 
     receivers[0].side_effect = pause
     receivers[1].side_effect = None
-    written = perfsee_replay("--yes", "--batch-size=1")
-    assert "is paused: 1 opened again. They are now: 1 succeeded." in written
+    written = StringIO()
+    with pytest.raises(CommandError, match=r"Somebody else has paused it\."):
+        call_command("perfsee_replay", "--yes", "--batch-size=1", stdout=written)
+    assert "is paused: 1 opened again. They are now: 1 succeeded." in written.getvalue()
 
 
 def test_interrupt__pauses_it(receivers):
@@ -253,8 +255,10 @@ def test_interrupt__pauses_it(receivers):
     receivers[0].side_effect = interrupt
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(CommandError, match=r"is paused. Go on with: perfsee_replay --resume \d+"):
-        perfsee_replay("--yes", "--batch-size=1")
-    assert (Replay.objects.get().state, Replay.objects.get().accepted) == ("paused", 1)
+        perfsee_replay("--yes", "--batch-size=2")
+    assert (Replay.objects.get().state, Replay.objects.get().accepted) == ("paused", 2)
+    assert receivers[0].call_count == 1, "it does not wait for the rest of the batch"
+    assert Delivery.objects.get(state="received").handed_over_at is None, "the sweep has it at once"
     assert signal.getsignal(signal.SIGTERM) is before
 
 

@@ -10,7 +10,8 @@ from django.contrib.auth.models import Group
 from django.db import connection, transaction
 
 from perfsee_webhooks import replay
-from perfsee_webhooks.models import Delivery, ReceiverRun
+from perfsee_webhooks.models import Delivery, ReceiverRun, Replay
+from perfsee_webhooks.processing import process
 from perfsee_webhooks.signals import bundle_finished, source_finished
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -120,6 +121,16 @@ def test_rehearse__runs_those_that_are_named(delivery, connect):
     other = connect(source_finished, name="other")
     assert len(rehearsed(delivery, only=("tests.two", "tests.other"))) == 1
     assert (one.call_count, two.call_count, other.call_count) == (0, 1, 0)
+
+
+def test_rehearse__chooses_as_a_replay_would(delivery, connect):
+    good = connect(name="good")
+    connect(name="bad", side_effect=ValueError)
+    process(delivery.pk)
+    failed = replay.rehearse(delivery, receivers=Replay.Receivers.FAILED)
+    assert [tried.run.receiver for tried in failed.runs] == ["tests.bad"]
+    assert good.call_count == 1
+    assert len(replay.rehearse(delivery).runs) == 2
 
 
 def test_rehearse__lets_an_interrupt_through_and_takes_back(delivery, connect):

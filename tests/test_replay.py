@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import threading
 import uuid
@@ -140,7 +141,19 @@ def test_selection__searches_as_the_list_does(rf, admin_user):
     request = rf.get("/")
     request.user = admin_user
     model_admin = admin_site._registry[Delivery]
-    for text in ("web", "web main", "SHOP", "shop", "main/", "nothing", "  ", "web\tshop"):
+    for text in (
+        '"web shop"',
+        "'web shop' main",
+        '"web main"',
+        "web",
+        "web main",
+        "SHOP",
+        "shop",
+        "main/",
+        "nothing",
+        "  ",
+        "web\tshop",
+    ):
         listed, _ = model_admin.get_search_results(request, Delivery.objects.all(), text)
         assert set(Selection(search=text).deliveries()) == set(listed), text
 
@@ -346,16 +359,69 @@ def test_open_batch__leaves_alone_what_is_being_run_or_has_no_bytes(nothing_runs
     assert fresh(running).state == "processing"
 
 
-def test_open_batch__takes_no_more_than_there_were_at_its_start(nothing_runs):
+def test_open_batch__leaves_out_none_for_what_enters_its_selection(nothing_runs):
     first, second, third = dead(3)
     Delivery.objects.filter(pk=second.pk).update(state="succeeded")
     asked = started(Selection(states=("dead",)), batch_size=1)
     assert asked.selected == 2
     Delivery.objects.filter(pk=second.pk).update(state="dead")
-    store(state="dead")
+    later = store(state="dead")
     opened = [replay.open_batch(asked.pk) for _ in range(4)]
-    assert opened == [[first.pk], [second.pk], None, None]
-    assert fresh(third).replay is None
+    assert opened == [[first.pk], [second.pk], [third.pk], None]
+    assert fresh(later).replay is None
+
+
+def test_open_batch__leaves_alone_what_waits_for_a_replay_that_asks_for_more(connect):
+    receiver = connect()
+    row = store()
+    process(row.pk)
+    wide = opened_again(receivers=Replay.Receivers.ALL)
+    assert replay.plan(Selection()).waiting == 1
+    narrow = opened_again()
+    assert (narrow.accepted, narrow.skipped) == (0, 1)
+    process(row.pk)
+    assert (receiver.call_count, fresh(row).replay) == (2, wide)
+
+
+def test_carry_out__stops_before_a_delivery_and_leaves_the_rest_to_the_sweep(connect):
+    with time_machine.travel(NOW, tick=False) as traveller:
+        receiver = connect(side_effect=lambda **_: traveller.shift(HOUR))
+        dead(5)
+        asked = started()
+        replay.carry_out(asked.pk, until=NOW + 2 * HOUR)
+        assert receiver.call_count == 2
+        assert Delivery.objects.filter(state="received", handed_over_at=None).count() == 3
+        receiver.side_effect = None
+        sweep(batch_size=10)
+    assert Delivery.objects.filter(state="succeeded").count() == 5
+
+
+def test_carry_out__does_not_recurse_where_the_engine_runs_tasks_at_once(
+    settings, webhook_setting, connect
+):
+    receiver = connect()
+    settings.TASKS = {
+        "default": {"BACKEND": f"{tasks._IMPLEMENTATION}.backends.immediate.ImmediateBackend"}
+    }
+    webhook_setting(PROCESSING="tasks")
+    dead(40)
+    asked = started(batch_size=1)
+    depths: list[int] = []
+    receiver.side_effect = lambda **_: depths.append(len(inspect.stack(0)))
+    replay.carry_out(asked.pk, until=timezone.now() + HOUR)
+    assert (fresh(asked).state, receiver.call_count) == ("finished", 40)
+    assert max(depths) - min(depths) < 10
+
+
+def test_sweep__goes_on_where_one_replay_cannot_be_read(connect, caplog):
+    connect()
+    broken, good = started(), started()
+    dead(1)
+    Replay.objects.filter(pk=broken.pk).update(selection={"of_a_later_version": 1}, ceiling=9)
+    Replay.objects.filter(pk=good.pk).update(ceiling=10**9)
+    assert sweep(batch_size=10).replayed == 1
+    assert f"Replay {broken.pk} could not be carried on" in caplog.text
+    assert fresh(good).state == "finished"
 
 
 def test_open_batch__leaves_out_what_no_longer_matches(nothing_runs):

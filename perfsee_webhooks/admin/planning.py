@@ -24,6 +24,7 @@ from .filters import EventFilter, FailureGroupFilter, ProjectFilter, ReplayFilte
 from .replay_form import MOMENT_FORMAT, PlanForm, StartForm
 
 REPLAY_PERMISSION: Final = f"{Delivery._meta.app_label}.replay_delivery"
+VIEW_PERMISSION: Final = f"{Delivery._meta.app_label}.view_delivery"
 PLAN_URL: Final = "perfsee_webhooks_replay_plan"
 DRY_RUN_URL: Final = "perfsee_webhooks_delivery_dry_run"
 
@@ -41,8 +42,8 @@ _OF_THE_LIST_ALONE: Final = (ALL_VAR, ERROR_FLAG, ORDER_VAR, PAGE_VAR)
 
 
 def may_replay(request: HttpRequest) -> bool:
-    """Say whether the user may replay deliveries."""
-    return request.user.has_perm(REPLAY_PERMISSION)
+    """Say whether the user may replay deliveries, which shows what is in them."""
+    return request.user.has_perms((REPLAY_PERMISSION, VIEW_PERMISSION))
 
 
 def require_replay_permission(request: HttpRequest) -> None:
@@ -58,12 +59,13 @@ def plan_query(filters: QueryDict) -> str:
         ValueError: the list is filtered by something that no replay can be.
     """
     query = QueryDict(mutable=True)
-    for name in filters:
-        value = str(filters[name])
-        if name in _OF_THE_LIST_ALONE or not value:
+    given = [(name, str(value)) for name in filters for value in filters.getlist(name)]
+    for name, value in given:
+        if name in _OF_THE_LIST_ALONE or (name == SEARCH_VAR and not value):
             continue
-        if name not in _FIELD_OF_FILTER:
-            raise ValueError(f"A replay cannot be narrowed to {name}: select the deliveries.")
+        is_pattern = name == EventFilter.parameter_name and bool({*value} & {*"*,"})
+        if name not in _FIELD_OF_FILTER or not value or is_pattern:
+            raise ValueError(f"No replay can be narrowed to {name}={value}: select the deliveries.")
         if name == EventFilter.parameter_name and value == EventFilter.OTHER:
             query["other_events"] = "on"
         elif name.startswith("received_at"):
@@ -98,10 +100,12 @@ def plan_view(request: HttpRequest, *, model_admin: ModelAdmin[Any]) -> HttpResp
     """Show what a replay would do; what is started is what was shown, and no more."""
     require_replay_permission(request)
     form = PlanForm.prefilled(request.POST if request.method == "POST" else request.GET)
-    start_form = StartForm(request.POST if request.method == "POST" else None)
+    # Only the plan knows how far it reaches: what was not shown cannot be started.
+    was_shown = request.method == "POST" and "up_to" in request.POST
+    start_form = StartForm(request.POST if was_shown else None)
     planned = None
     if form.is_valid():
-        if request.method == "POST" and start_form.is_valid():
+        if was_shown and start_form.is_valid():
             return _start(request, form, start_form.cleaned_data["reason"], model_admin.admin_site)
         planned = replay.plan(form.selection, form.order)
     context = {
@@ -122,7 +126,8 @@ def plan_view(request: HttpRequest, *, model_admin: ModelAdmin[Any]) -> HttpResp
 def _previewed(form: PlanForm, planned: replay.Plan) -> list[tuple[str, str]]:
     """Return the fields that start what was shown: of what comes in later, nothing is taken."""
     given = form.given.copy()
-    given["limit"] = str(max(planned.selected, 1))
+    given.pop("limit", None)
+    given["up_to"] = str(planned.ceiling)
     return [(name, str(value)) for name in form.fields for value in given.getlist(name) if value]
 
 
@@ -134,7 +139,10 @@ def _start(
     )
     deliveries = "1 delivery" if started.selected == 1 else f"{started.selected} deliveries"
     messages.success(request, f"Replay {started.pk} of {deliveries} is started.")
-    address = reverse(f"{admin_site.name}:perfsee_webhooks_replay_change", args=[started.pk])
+    if request.user.has_perm(f"{Delivery._meta.app_label}.view_replay"):
+        address = reverse(f"{admin_site.name}:perfsee_webhooks_replay_change", args=[started.pk])
+    else:
+        address = reverse(f"{admin_site.name}:perfsee_webhooks_delivery_changelist")
     response = HttpResponseRedirect(address)
     replay.schedule(started, response=response)
     return response
@@ -143,12 +151,15 @@ def _start(
 class DryRunForm(forms.Form):
     """Which receivers of a delivery to try out."""
 
-    def __init__(self, labels: list[str], *args: Any, **kwargs: Any) -> None:
+    def __init__(self, labels: list[str], again: set[str], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["only"] = forms.MultipleChoiceField(
             label="Which receivers are tried out?",
-            choices=[(label, label) for label in labels],
-            initial=labels,
+            choices=[
+                (label, f"{label} (has succeeded already)" if label in again else label)
+                for label in labels
+            ],
+            initial=[label for label in labels if label not in again],
             widget=forms.CheckboxSelectMultiple,
         )
 
@@ -162,7 +173,8 @@ def dry_run_view(
     if delivery is None:
         raise Http404
     labels = [receiver.label for receiver in receivers_of(delivery.event_type, sender=Delivery)]
-    form = DryRunForm(labels, request.POST if request.method == "POST" else None)
+    again = replay.succeeded_on(delivery)
+    form = DryRunForm(labels, again, request.POST if request.method == "POST" else None)
     rehearsal = None
     if form.is_valid() and delivery.body_pruned_at is None:
         rehearsal = replay.rehearse(delivery, only=tuple(form.cleaned_data["only"]))

@@ -24,7 +24,10 @@ _SELECTION: Final = (
     "search",
     "received_from",
     "received_before",
+    "up_to",
 )
+EARLIEST_YEAR: Final = 2000
+
 # What a browser writes and reads in a field of type datetime-local, in the zone of the site.
 MOMENT_FORMAT: Final = "%Y-%m-%dT%H:%M:%S"
 _KEYS: Final = re.compile(r"[0-9]{1,18}(,[0-9]{1,18})*")
@@ -48,13 +51,18 @@ class PlanForm(forms.Form):
 
     keys = forms.CharField(required=False, widget=forms.HiddenInput)
     other_events = forms.BooleanField(required=False, widget=forms.HiddenInput)
-    replay = forms.IntegerField(required=False, max_value=_MOST, widget=forms.HiddenInput)
+    replay = forms.IntegerField(
+        required=False, min_value=1, max_value=_MOST, widget=forms.HiddenInput
+    )
+    up_to = forms.IntegerField(
+        required=False, min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput
+    )
 
     event = forms.CharField(
         required=False, max_length=200, help_text="A pattern such as bundle:*,lab:*"
     )
-    project = forms.CharField(required=False, max_length=100, help_text="Its slug.")
-    hook = forms.CharField(required=False, max_length=100, help_text="Its id.")
+    project = forms.CharField(required=False, max_length=100, strip=False, help_text="Its slug.")
+    hook = forms.CharField(required=False, max_length=100, strip=False, help_text="Its id.")
     states = forms.MultipleChoiceField(
         required=False, choices=Delivery.State, widget=forms.CheckboxSelectMultiple
     )
@@ -123,6 +131,10 @@ class PlanForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """Make the selection and the order of what was entered."""
         entered = super().clean() or self.cleaned_data
+        for name in ("received_from", "received_before"):
+            moment = entered.get(name)
+            if moment is not None and moment.year < EARLIEST_YEAR:
+                self.add_error(name, f"No delivery is from before {EARLIEST_YEAR}.")
         if self.errors:
             return entered
         try:

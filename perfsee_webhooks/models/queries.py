@@ -18,6 +18,7 @@ from django.apps import apps
 from django.db import IntegrityError, models, router, transaction
 from django.db.models.functions import Concat
 from django.utils import timezone
+from django.utils.text import smart_split, unescape_string_literal
 
 from ..conf import webhook_settings
 from ..envelope import Envelope
@@ -47,6 +48,11 @@ MAX_LOGGED_REPEATS: Final = 100
 SEARCHED: Final = ("delivery_id", "hook_id", "project", "commit_hash", "branch")
 
 WAITING: Final = (DeliveryState.RECEIVED, DeliveryState.FAILED)
+# What waits for a replay that asks for more than its failed receivers. The values are those of
+# `Replay.receivers`, a model that is defined on top of this module.
+WAITING_FOR_MORE: Final = models.Q(state__in=WAITING, replay__isnull=False) & (
+    models.Q(replay__receivers="all") | ~models.Q(replay__only=[])
+)
 SETTLED: Final = (DeliveryState.SUCCEEDED, DeliveryState.DEAD, DeliveryState.UNHANDLED)
 
 
@@ -72,8 +78,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def search(self, text: str) -> Self:
         """Deliveries of which each word is the beginning of something that names them."""
         found = self
-        for word in text.split():
-            begins = [models.Q(**{f"{column}__startswith": word}) for column in SEARCHED]
+        for word in smart_split(text):
+            is_quoted = word.startswith(('"', "'")) and word[0] == word[-1]
+            text_of_word = unescape_string_literal(word) if is_quoted else word
+            begins = [models.Q(**{f"{column}__startswith": text_of_word}) for column in SEARCHED]
             found = found.filter(reduce(or_, begins))
         return found
 
@@ -187,12 +195,12 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """Deliveries that have their bytes and that no process is running just now.
 
         A replay of some receivers only takes settled ones: it would keep the others of what still
-        waits from their turn.
+        waits from their turn. None takes what waits for another replay that asks for more.
         """
         abandoned = models.Q(state=DeliveryState.PROCESSING, lease_expires_at__lt=now)
         settled = models.Q(state__in=SETTLED)
         free = settled if only_settled else settled | models.Q(state__in=WAITING) | abandoned
-        return self.filter(free, body_pruned_at=None)
+        return self.filter(free, body_pruned_at=None).exclude(WAITING_FOR_MORE)
 
     def reopen(self, replay: Replay) -> int:
         """Make those that can be replayed wait again, for a replay; return how many."""

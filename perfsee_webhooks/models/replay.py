@@ -144,9 +144,7 @@ class Replay(models.Model):
 
     def resume(self) -> bool:
         """Go on after a pause; False if it is not paused."""
-        return self._change(
-            {self.State.PAUSED}, state=self.State.RUNNING, next_batch_at=timezone.now()
-        )
+        return self._change({self.State.PAUSED}, state=self.State.RUNNING)
 
     def cancel(self) -> bool:
         """Open no more deliveries, ever; False if it has ended. What was opened still runs."""

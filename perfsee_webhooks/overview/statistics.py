@@ -125,7 +125,7 @@ def open_replays() -> list[Replay]:
 def refusals(since: datetime) -> list[Refusals]:
     """Return the requests that were refused since a moment, by reason, the most frequent first."""
     rows = (
-        Rejection.objects.filter(received_at__gte=since)
+        Rejection.objects.filter(received_at__gte=since, accepted_at=None)
         .order_by()
         .values("reason")
         .annotate(kept=Count("pk"), not_kept=Sum("not_kept"))

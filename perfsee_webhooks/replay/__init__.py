@@ -8,7 +8,7 @@ real rows what that would do; `start` records it, `open_batch` carries it out a 
 from .carrying import carry_on, carry_out, is_stalled, open_batch, schedule, take_up
 from .order import BATCH_SIZE, Order, UnknownReceiver, start
 from .plan import Plan, PlannedReceiver, plan
-from .rehearsal import Rehearsal, RehearsedRun, rehearse
+from .rehearsal import Rehearsal, RehearsedRun, rehearse, succeeded_on
 from .selection import Selection
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "rehearse",
     "schedule",
     "start",
+    "succeeded_on",
     "take_up",
 ]

@@ -9,6 +9,7 @@ delivery that waits, and is looked after like any other.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -47,7 +48,7 @@ def open_batch(primary_key: int) -> list[int] | None:
 
 
 def _open_next(replay: Replay, now: datetime) -> list[int]:
-    size = min(replay.batch_size, replay.left, replay.per_minute or replay.batch_size)
+    size = min(replay.batch_size, replay.per_minute or replay.batch_size)
     keys = Selection.from_json(replay.selection).after(replay.cursor, replay.ceiling, size)
     looked_at = Delivery.objects.on_primary().filter(pk__in=keys)
     accepted = looked_at.reopen(replay)
@@ -58,22 +59,37 @@ def _open_next(replay: Replay, now: datetime) -> list[int]:
         skipped=len(keys) - accepted,
         next_batch_at=now + wait,
     )
-    if len(keys) < size or not replay.left:
+    if len(keys) < size or replay.cursor >= replay.ceiling:
         replay.finish()
     return list(looked_at.filter(replay=replay).order_by("pk").values_list("pk", flat=True))
 
 
-def carry_on(primary_key: int) -> list[int] | None:
-    """Open the next batch and have it processed as `PROCESSING` says; None if none is due."""
+def _always() -> bool:
+    return True
+
+
+def carry_on(primary_key: int, *, may_go_on: Callable[[], bool] = _always) -> list[int] | None:
+    """Open the next batch and have it processed as `PROCESSING` says; None if none is due.
+
+    `may_go_on` is asked before each delivery. Once it says no, the sweep takes the rest up.
+    """
     opened = open_batch(primary_key)
-    for delivery in opened or ():
+    for number, delivery in enumerate(opened or ()):
+        if not may_go_on():
+            rest = (opened or [])[number:]
+            Delivery.objects.filter(pk__in=rest).leave_to_the_sweep()
+            break
         tasks.start(delivery)
     return opened
 
 
 def carry_out(primary_key: int, *, until: datetime) -> None:
     """Carry on until no batch is due, or a moment has come."""
-    while timezone.now() < until and carry_on(primary_key) is not None:
+
+    def may_go_on() -> bool:
+        return timezone.now() < until
+
+    while may_go_on() and carry_on(primary_key, may_go_on=may_go_on) is not None:
         pass
 
 
@@ -101,14 +117,21 @@ def is_stalled(replay: Replay) -> bool:
 def take_up(replay: Replay) -> list[int] | None:
     """Carry on with a replay that has stalled, and have its engine go on from there."""
     opened = carry_on(replay.pk)
-    if opened is not None and webhook_settings.processing == TASKS:
+    if opened is not None and _has_workers():
         _begin(replay.pk)
     return opened
 
 
+def _has_workers() -> bool:
+    """Say whether an engine has workers; its immediate backend runs a task where it is enqueued."""
+    if webhook_settings.processing != TASKS:
+        return False
+    return type(tasks.delivery_task().get_backend()).__name__ != "ImmediateBackend"
+
+
 def _begin(primary_key: int) -> None:
     try:
-        if webhook_settings.processing == TASKS:
+        if _has_workers():
             tasks.task_of(continue_replay).enqueue(primary_key)
         else:
             carry_out(primary_key, until=timezone.now() + AFTER_RESPONSE)

@@ -85,7 +85,9 @@ def extent_of(selection: Selection, limit: int | None) -> Extent:
 
 def _ceiling(deliveries: DeliveryQuerySet, limit: int | None, matching: int) -> int:
     if limit is not None and limit < matching:
-        return deliveries.values_list("pk", flat=True)[limit - 1]
+        last = deliveries.values_list("pk", flat=True)[limit - 1 : limit].first()
+        if last is not None:
+            return last
     return deliveries.aggregate(last=Max("pk"))["last"] or 0
 
 

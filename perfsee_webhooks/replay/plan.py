@@ -10,7 +10,7 @@ from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from ..models import Delivery, DeliveryQuerySet, ReceiverRun, Replay
-from ..models.queries import WAITING
+from ..models.queries import WAITING, WAITING_FOR_MORE
 from ..signals import connected_receivers, receivers_of
 from .order import Order, extent_of
 from .selection import Selection
@@ -31,18 +31,21 @@ class PlannedReceiver:
 class Plan:
     """What a replay would do.
 
+    ceiling:    the primary key of the last of the selected deliveries
     matching:   deliveries that the selection finds
     selected:   of these, those within the limit
     opened:     of these, those that would be run again
     pruned:     left alone, since their bytes have been removed
     running:    left alone, since a process runs them just now
-    waiting:    left alone, since they wait for an attempt of all their receivers
+    waiting:    left alone, since they wait for an attempt of all their receivers, or of another
+                replay that asks for more
     receivers:  the receivers that would run, most runs first
     gone:       receivers that ran on them in the past and are not connected any more, each with
                 its number of deliveries
     first:      the first of the selected deliveries, without their bodies
     """
 
+    ceiling: int
     matching: int
     selected: int
     opened: int
@@ -78,6 +81,7 @@ def plan(selection: Selection, order: Order | None = None) -> Plan:
     will_be_opened = sum(by_event.values())
     left_alone = _left_alone(extent.deliveries, order)
     return Plan(
+        ceiling=extent.ceiling,
         matching=extent.matching,
         selected=extent.selected,
         opened=will_be_opened,
@@ -96,7 +100,7 @@ def _counted(deliveries: DeliveryQuerySet, column: str) -> QuerySet[Delivery, tu
 
 def _left_alone(deliveries: DeliveryQuerySet, order: Order) -> dict[str, int]:
     pruned = Q(body_pruned_at__isnull=False)
-    waiting = Q(state__in=WAITING if order.only else ())
+    waiting = Q(state__in=WAITING) if order.only else WAITING_FOR_MORE
     return deliveries.order_by().aggregate(
         pruned=Count("pk", filter=pruned), waiting=Count("pk", filter=waiting & ~pruned)
     )

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import connections, router, transaction
 from django.utils import timezone
 
-from ..models import Delivery, ReceiverRun
+from ..models import Delivery, ReceiverRun, Replay
 from ..processing import FAILURES, ReceiverRolledBack, call_receiver
 from ..signals import ConnectedReceiver, path_of, receivers_of
 
@@ -62,21 +62,37 @@ class _Statements:
             self.seconds += time.perf_counter() - started
 
 
-def rehearse(delivery: Delivery, *, only: tuple[str, ...] = ()) -> Rehearsal:
+def rehearse(
+    delivery: Delivery,
+    *,
+    receivers: Replay.Receivers = Replay.Receivers.ALL,
+    only: tuple[str, ...] = (),
+) -> Rehearsal:
     """Run the receivers of a delivery in transactions that are rolled back; record nothing.
+
+    They are chosen as a replay of that delivery would choose them.
 
     Each database of the site is rolled back, and what was left to `on_commit` is not called. What
     a receiver does outside the databases (a mail, a call to another service, a file) is done, and
     is not undone. While it lasts, a receiver's locks hold up others as they always do.
     """
-    receivers = [
+    left_out = set() if receivers == Replay.Receivers.ALL else succeeded_on(delivery)
+    chosen = [
         receiver
         for receiver in receivers_of(delivery.event_type, sender=Delivery)
-        if not only or receiver.label in only
+        if (not only or receiver.label in only) and receiver.label not in left_out
     ]
     with _taken_back():
-        runs = [_rehearse_one(receiver, delivery) for receiver in receivers]
+        runs = [_rehearse_one(receiver, delivery) for receiver in chosen]
     return Rehearsal(delivery=delivery, runs=runs)
+
+
+def succeeded_on(delivery: Delivery) -> set[str]:
+    """Return the names of the receivers whose last run on a delivery succeeded."""
+    runs = ReceiverRun.objects.using(router.db_for_write(ReceiverRun)).filter(
+        delivery=delivery, outcome=ReceiverRun.Outcome.SUCCEEDED
+    )
+    return set(runs.latest_of_receiver().values_list("receiver", flat=True))
 
 
 @contextmanager

@@ -30,6 +30,7 @@ class Selection:
     failure_group:   a receiver's last run failed like this, `ReceiverRun.failure_group`
     replay:          last asked for by the replay of this primary key
     search:          the words of the search field of the list of deliveries
+    up_to:           no primary key above this one
     """
 
     primary_keys: tuple[int, ...] | None = None
@@ -43,6 +44,7 @@ class Selection:
     failure_group: str = ""
     replay: int | None = None
     search: str = ""
+    up_to: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could not be looked for.
@@ -87,7 +89,14 @@ class Selection:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Return the selection that `as_json` has written."""
+        """Return the selection that `as_json` has written.
+
+        Raises:
+            ValueError: another version has written it, with a filter that this one does not know.
+        """
+        unknown = value.keys() - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(f"A selection by {', '.join(sorted(unknown))} is not known here.")
         given = {field.name: value[field.name] for field in fields(cls) if field.name in value}
         for name in set(_MOMENTS) & given.keys():
             given[name] = datetime.fromisoformat(given[name])
@@ -124,6 +133,7 @@ class Selection:
             "received_at__gte": self.received_from,
             "received_at__lt": self.received_before,
             "replay": self.replay,
+            "pk__lte": self.up_to,
         }
         return {lookup: value for lookup, value in lookups.items() if value is not None}
 

@@ -11,7 +11,9 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import router
 from django.db.models import Count
 from django.template.defaultfilters import pluralize
 from django.utils import timezone
@@ -20,6 +22,8 @@ from django.utils.dateparse import parse_datetime
 from perfsee_webhooks import replay as replaying
 from perfsee_webhooks.management.progress import progress_on
 from perfsee_webhooks.models import Delivery, ReceiverRun, Replay
+
+_WAITING = "they wait for an attempt of all their receivers, or for another replay"
 
 
 class Command(BaseCommand):
@@ -104,10 +108,13 @@ class Command(BaseCommand):
                 "undone."
             )
         failed = 0
-        found = selection.deliveries().filter(body_pruned_at=None)
+        only_settled = bool(order.only)
+        found = selection.deliveries().replayable(timezone.now(), only_settled=only_settled)
         for primary_key in list(found.values_list("pk", flat=True)[: order.limit]):
             delivery = Delivery.objects.on_primary().get(pk=primary_key)
-            for tried in replaying.rehearse(delivery, only=order.only).runs:
+            for tried in replaying.rehearse(
+                delivery, receivers=order.receivers, only=order.only
+            ).runs:
                 failed += tried.run.outcome == ReceiverRun.Outcome.FAILED
                 self.stdout.write(_rehearsed(delivery, tried, as_json=as_json))
         if failed:
@@ -126,13 +133,15 @@ class Command(BaseCommand):
                 f"Replay {replay.pk} is paused. Go on with: perfsee_replay --resume {replay.pk}"
             )
         stdout.write(_outcome(replay, as_json=as_json))
+        if replay.state != Replay.State.FINISHED:
+            raise CommandError(f"Somebody else has {replay.state} it.")
 
 
 def _carry_out(replay: Replay, stopped: threading.Event, show: Any) -> None:
     """Carry on with a replay until it ends, somebody pauses it, or a signal asks to stop."""
     while not stopped.is_set():
-        replaying.carry_on(replay.pk)
-        replay.refresh_from_db()
+        replaying.carry_on(replay.pk, may_go_on=lambda: not stopped.is_set())
+        replay.refresh_from_db(using=router.db_for_write(Replay))
         show(replay.looked_at)
         if replay.state != Replay.State.RUNNING:
             return
@@ -143,20 +152,31 @@ def _carry_out(replay: Replay, stopped: threading.Event, show: Any) -> None:
 def _interruptible() -> Iterator[threading.Event]:
     """Yield an event that is set when a signal asks to stop, once what is being run has ended."""
     stopped = threading.Event()
-    names = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(name, lambda *_: stopped.set()) for name in names]
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+    def stop(*_: Any) -> None:
+        stopped.set()
+        restore()  # whoever asks once more does not want to wait
+
+    for name in before:
+        signal.signal(name, stop)
     try:
         yield stopped
     finally:
-        for name, handler in zip(names, before, strict=True):
-            signal.signal(name, handler)
+        restore()
 
 
 def _moment(text: str) -> datetime:
     moment = parse_datetime(text)
     if moment is None:
         raise ValueError(text)
-    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+    if settings.USE_TZ and timezone.is_naive(moment):
+        return timezone.make_aware(moment)
+    return moment
 
 
 _moment.__name__ = "moment, as in 2026-11-24T12:00:00"
@@ -227,7 +247,7 @@ def _lines_of(plan: replaying.Plan, selection: replaying.Selection) -> Iterator[
     left_alone = {
         "left out by --limit": plan.left_out,
         "left alone: being run just now": plan.running,
-        "left alone: they still wait for an attempt of all their receivers": plan.waiting,
+        f"left alone: {_WAITING}": plan.waiting,
         "left alone: their bytes have been pruned": plan.pruned,
     }
     yield from (f"{count} {why}." for why, count in left_alone.items() if count)
