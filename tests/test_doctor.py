@@ -8,7 +8,6 @@ import sys
 from datetime import timedelta
 from io import StringIO
 
-import django
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -39,17 +38,38 @@ def login_wall(get_response):
     return lambda _request: HttpResponse(status=302, headers={"Location": "/login/"})
 
 
+def swallow(get_response):
+    """A middleware that answers as the receiver does, and stores nothing."""
+    return lambda _request: HttpResponse(status=204)
+
+
+def passage(get_response):
+    """A middleware that lets everybody through."""
+    return get_response
+
+
+def unsigning(get_response):
+    """A middleware that drops the signature."""
+
+    def middleware(request):
+        del request.META["HTTP_X_PERFSEE_SIGNATURE_256"]
+        return get_response(request)
+
+    return middleware
+
+
 @pytest.fixture(autouse=True)
 def _site_is_well(webhook_setting):
     webhook_setting(SECRETS=["a secret that is long enough"])
     Heartbeat.objects.beat("sweep")
 
 
+def examine(**options):
+    return doctor.examine(wait=timedelta(seconds=0), **options)
+
+
 def examined(**options):
-    options.setdefault("wait", timedelta(seconds=0))
-    return [
-        (result.level.value, result.topic, result.message) for result in doctor.examine(**options)
-    ]
+    return [(result.level.value, result.topic, result.message) for result in examine(**options)]
 
 
 def of_topic(topic, **options):
@@ -82,6 +102,12 @@ def test_settings__are_told_by_the_ids_of_their_checks(webhook_setting):
 
 
 # The request to itself
+
+
+def test_settings__leave_out_what_the_site_has_silenced(settings, webhook_setting):
+    webhook_setting(SECRETS=["short"])
+    settings.SILENCED_SYSTEM_CHECKS = ["perfsee_webhooks.W002"]
+    assert of_topic("settings") == [("ok", "The system checks find nothing wrong.")]
 
 
 def test_request__is_signed_and_stored_and_taken_back():
@@ -184,7 +210,54 @@ def test_request__is_signed_with_the_secret_of_a_hook(webhook_setting):
 
 def test_request__needs_a_secret(webhook_setting):
     webhook_setting(SECRETS=[])
-    assert of_topic("request") == [("error", "There is no secret to sign with.")]
+    ((level, said),) = of_topic("request")
+    assert level == "error"
+    assert said.startswith("There is no secret to sign with")
+
+
+@pytest.mark.parametrize(
+    "hooks",
+    [
+        {"1": {"SECRETS": [SECRET], "PROJECTS": []}, "2": {"SECRETS": [SECRET]}},
+        {"1": {"SECRETS": ["", SECRET]}},
+        {"1": {"SECRETS": [SECRET], "PROJECTS": ["web-[ab]*"]}},
+        {"1": {"SECRETS": [SECRET], "PROJECTS": ["[!x]", "w?b"]}},
+        {"1": {"SECRETS": [SECRET], "PROJECTS": "shop-*"}},
+    ],
+)
+def test_request__comes_from_a_hook_that_may_send_it(webhook_setting, hooks):
+    webhook_setting(SECRETS=[], HOOKS=hooks)
+    assert of_topic("request")[0][0] == "ok"
+
+
+def test_request__cannot_come_from_a_hook_that_may_speak_of_nothing(webhook_setting):
+    webhook_setting(SECRETS=[], HOOKS={"1": {"SECRETS": [SECRET], "PROJECTS": []}})
+    ((level, said),) = of_topic("request")
+    assert level == "error"
+    assert "none of a hook that may speak of a project" in said
+
+
+def test_request__is_unsigned_where_the_site_takes_that_and_has_no_secret(webhook_setting):
+    webhook_setting(SECRETS=[], ALLOW_UNSIGNED=True)
+    assert of_topic("request") == [
+        ("ok", "An unsigned delivery to 127.0.0.1 was stored, and taken back.")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("middleware", "host", "to_blame"),
+    [
+        ("unsigning", "127.0.0.1", "PERFSEE_WEBHOOKS"),
+        ("wall", "127.0.0.1", "middleware"),
+        ("swallow", "127.0.0.1", "nothing was stored"),
+        ("passage", "evil.example", "ALLOWED_HOSTS"),
+    ],
+)
+def test_request__blames_what_refused_it(settings, middleware, host, to_blame):
+    with_middleware(settings, middleware)
+    (result,) = (found for found in examine(host=host) if found.topic == "request")
+    assert result.level == "error"
+    assert to_blame in result.advice
 
 
 @pytest.mark.parametrize("processing", ["inline", "tests.replays.stay_put"])
@@ -215,10 +288,12 @@ def test_engine__of_the_sites_own(webhook_setting):
         ("nothing.Nothing", "error", "does not take a task"),
     ],
 )
-def test_engine__of_django_tasks(settings, webhook_setting, backend, level, said):
-    implementation = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
-    settings.TASKS = {"default": {"BACKEND": f"{implementation}.backends.{backend}"}}
+def test_engine__of_django_tasks(settings, webhook_setting, monkeypatch, backend, level, said):
+    settings.TASKS = {"default": {"BACKEND": f"{tasks._IMPLEMENTATION}.backends.{backend}"}}
     webhook_setting(PROCESSING="tasks")
+    # A site has the setting before it imports the module, so that there is a task in it.
+    if level == "ok":
+        monkeypatch.setattr(tasks, "process_delivery", tasks.delivery_task())
     ((found, message),) = of_topic("engine")
     assert found == level, message
     assert said in message
@@ -293,9 +368,8 @@ def test_command__ends_with_an_error_and_says_what_to_do(settings, webhook_setti
     written = StringIO()
     with pytest.raises(CommandError, match=r"1 error found\."):
         call_command("perfsee_doctor", stdout=written)
-    assert "error     request: There is no secret to sign with.\n          Set SECRETS" in (
-        written.getvalue()
-    )
+    assert "error     request: There is no secret to sign with" in written.getvalue()
+    assert "\n          Set SECRETS" in written.getvalue()
 
 
 def test_command__as_json(webhook_setting):
@@ -332,3 +406,48 @@ def test_command__on_a_site_without_tables(tmp_path):
     assert "error     database: The tables in DATABASES['default'] cannot be read" in ran.stdout
     assert "manage.py migrate" in ran.stdout
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "setting", [{"SECRETS": 5}, {"LEASE": 5}, {"PROCESSING": None}, {"HOOKS": ["a"]}]
+)
+def test_examine__tells_what_it_could_not_examine(webhook_setting, setting):
+    webhook_setting(**setting)
+    found = examined()
+    assert "error" in {level for level, topic, _message in found if topic == "settings"}
+    assert "request" in {topic for _level, topic, _message in found}
+
+
+@pytest.mark.parametrize("wait", ["-1", "nan", "inf"])
+def test_command__waits_no_impossible_time(wait):
+    with pytest.raises(CommandError, match="--wait has to be from 0 to 3600 seconds"):
+        call_command("perfsee_doctor", f"--wait={wait}")
+
+
+def test_command__finds_fault_with_an_impossible_host():
+    with pytest.raises(CommandError, match="1 error found"):
+        call_command("perfsee_doctor", "--host=[::", stdout=StringIO())
+
+
+def read_all(get_response):
+    """A middleware that has Django read each body."""
+
+    def middleware(request):
+        assert request.body is not None
+        return get_response(request)
+
+    return middleware
+
+
+def test_request__finds_a_middleware_that_limits_bodies(settings):
+    with_middleware(settings, "read_all")
+    assert of_topic("request") == [("error", "A signed delivery to 127.0.0.1 was answered 400.")]
+
+
+def fail(get_response):
+    raise ValueError("broken")
+
+
+def test_request__tells_of_a_site_that_does_not_start(settings):
+    with_middleware(settings, "fail")
+    assert of_topic("request") == [("error", "It could not be examined: ValueError: broken")]

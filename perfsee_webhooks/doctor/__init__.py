@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from .probe import examine_request
-from .result import Level, Result
+from .result import Level, Result, guarded
 from .site import (
     examine_clock,
     examine_database,
@@ -25,13 +25,13 @@ def examine(*, host: str | None = None, wait: timedelta = timedelta(seconds=5)) 
     host: the name that Perfsee reaches the site by; None takes one of `ALLOWED_HOSTS`
     wait: how long a worker of the task engine may take to run a task that does nothing
     """
-    yield from examine_settings()
+    yield from guarded("settings", examine_settings)
     database = examine_database()
     yield database
     if database.level == Level.ERROR:
         return
-    yield examine_clock()
-    yield examine_engine(wait)
-    yield examine_sweep()
-    yield from examine_request(host)
-    yield from look_back()
+    yield from guarded("clock", examine_clock)
+    yield from guarded("engine", lambda: examine_engine(wait))
+    yield from guarded("sweep", examine_sweep)
+    yield from guarded("request", lambda: examine_request(host))
+    yield from guarded("last day", look_back)

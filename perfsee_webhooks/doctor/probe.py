@@ -6,6 +6,7 @@ It is handled as one from a server is, but its answer is never closed: so nothin
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -21,7 +22,8 @@ from django.http.request import HttpHeaders
 from django.urls import NoReverseMatch, reverse
 
 from ..conf import Secret, webhook_settings
-from ..envelope import DELIVERY_HEADER
+from ..envelope import DELIVERY_HEADER, is_allowed
+from ..exceptions import NotStored
 from ..models import Delivery
 from ..sending import perfsee_headers
 from .result import Result, bad, good
@@ -33,11 +35,28 @@ _REDIRECTS: Final = (301, 302, 303, 307, 308)
 EVENT: Final = "doctor:probe"
 
 _ADVICE: Final = {
+    204: "Something else answers in the receiver's place: nothing was stored.",
     400: "See that ALLOWED_HOSTS names the host that Perfsee sends to; --host tries another one.",
     403: "A middleware refuses it before the receiver does: let the receiver's address through.",
     404: "A middleware, or another entry of the URLs, comes before the receiver.",
-    503: "See the log of this site for why the database did not take it.",
 }
+_LOG: Final = "See the log of this site for what it did with it."
+_BY_RECEIVER: Final = (
+    "The receiver itself says so: see the PERFSEE_WEBHOOKS setting, and what middleware makes of "
+    "the request."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """Who sends: a secret, a hook that it is valid for, a project that the hook may speak of.
+
+    The secret is None for one that signs nothing.
+    """
+
+    secret: Secret | None
+    hook_id: str
+    project: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,22 +80,28 @@ def examine_request(host: str | None) -> Iterator[Result]:
             'Add path("perfsee/", include("perfsee_webhooks.urls")) to the URLs.',
         )
         return
-    signer = _signer()
-    if signer is None:
-        yield bad(_TOPIC, "There is no secret to sign with.", "Set SECRETS of PERFSEE_WEBHOOKS.")
+    sender = next(_senders(), None)
+    if sender is None:
+        yield bad(
+            _TOPIC,
+            "There is no secret to sign with, or none of a hook that may speak of a project.",
+            "Set SECRETS of PERFSEE_WEBHOOKS, and PROJECTS of its HOOKS where they are limited.",
+        )
         return
     host = host or _allowed_host()
-    answer = _ask(f"http://{host}{path}", *signer)
+    answer = _ask(f"http://{host}{path}", sender)
     if answer.status in _REDIRECTS and urlsplit(answer.location).scheme == "https":
         yield good(_TOPIC, f"http is redirected to {answer.location}: that is what Perfsee needs.")
-        answer = _ask(answer.location, *signer)
-    yield _judged(answer, host)
+        answer = _ask(answer.location, sender)
+    yield _judged(answer, host, is_signed=sender.secret is not None)
 
 
-def _judged(answer: Answer, host: str) -> Result:
+def _judged(answer: Answer, host: str, *, is_signed: bool) -> Result:
+    delivery = f"{'A signed' if is_signed else 'An unsigned'} delivery to {host}"
     if answer.status == 204 and answer.is_stored:
-        return good(_TOPIC, f"A signed delivery to {host} was verified and stored, and taken back.")
-    said = f"A signed delivery to {host} was answered {answer.status}"
+        done = "verified and stored" if is_signed else "stored"
+        return good(_TOPIC, f"{delivery} was {done}, and taken back.")
+    said = f"{delivery} was answered {answer.status}"
     if answer.location:
         return bad(
             _TOPIC,
@@ -84,18 +109,28 @@ def _judged(answer: Answer, host: str) -> Result:
             "Perfsee turns a POST that is redirected into a GET. Enter an address in Perfsee that "
             "is answered without one, and let no login be asked for there.",
         )
-    reason = f": {answer.reason}" if answer.reason else "."
-    advice = _ADVICE.get(answer.status, "See the log of this site for what it did with it.")
-    return bad(_TOPIC, said + reason, advice)
+    if answer.reason:
+        advice = _LOG if answer.status == NotStored.status else _BY_RECEIVER
+        return bad(_TOPIC, f"{said}: {answer.reason}", advice)
+    return bad(_TOPIC, f"{said}.", _ADVICE.get(answer.status, _LOG))
 
 
-def _signer() -> tuple[Secret, str, str] | None:
-    """Return a secret, a hook that it is valid for, and a project that the hook may speak of."""
+def _senders() -> Iterator[Sender]:
+    """Yield who may send something: with each secret, or with none where the site takes that."""
     for hook_id in ("", *webhook_settings.hooks):
+        patterns = webhook_settings.projects_for(hook_id)
+        projects = ["doctor"] if patterns is None else [_named_by(text) for text in patterns]
         for secret in webhook_settings.secrets_for(hook_id):
-            pattern, *_ = webhook_settings.projects_for(hook_id) or ("doctor",)
-            return secret, hook_id, pattern.replace("*", "x")
-    return None
+            for project in projects:
+                if secret.key and (patterns is None or is_allowed(project, patterns)):
+                    yield Sender(secret=secret, hook_id=hook_id, project=project)
+    if webhook_settings.allow_unsigned:
+        yield Sender(secret=None, hook_id="", project="doctor")
+
+
+def _named_by(pattern: str) -> str:
+    """Return a name that a pattern of `PROJECTS` is likely to allow."""
+    return re.sub(r"\[([^]!])[^]]*\]", r"\1", pattern).replace("*", "x")
 
 
 def _allowed_host() -> str:
@@ -106,14 +141,15 @@ def _allowed_host() -> str:
     return "localhost"
 
 
-def _ask(url: str, secret: Secret, hook_id: str, project: str) -> Answer:
+def _ask(url: str, sender: Sender) -> Answer:
     """Have the site answer a signed delivery, and take back what it stored."""
     variables = {
         "eventType": EVENT,
-        "payload": {"data": None, "variables": {"projectSlug": project}},
+        "payload": {"data": None, "variables": {"projectSlug": sender.project}},
     }
-    body = json.dumps(variables).encode()
-    headers = perfsee_headers(body, secret.key.decode(), hook_id=hook_id)
+    body = json.dumps(variables).encode().ljust(_size())
+    key = sender.secret.key.decode() if sender.secret else None
+    headers = perfsee_headers(body, key, hook_id=sender.hook_id)
     request = WSGIRequest(_environ(url, body, headers))
     database = router.db_for_write(Delivery)
     with transaction.atomic(using=database):
@@ -127,6 +163,12 @@ def _ask(url: str, secret: Secret, hook_id: str, project: str) -> Answer:
         location=response.headers.get("Location", ""),
         is_stored=is_stored,
     )
+
+
+def _size() -> int:
+    """Return a size of a body that a middleware which has Django read it would refuse."""
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
+    return min(limit + 1, webhook_settings.max_body_bytes)
 
 
 def _environ(url: str, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from perfsee_webhooks.doctor import Level, Result, examine
 
+MAX_WAIT_SECONDS: Final = 3600
 INDENTATION: Final = " " * 10
 
 
@@ -44,6 +45,8 @@ class Command(BaseCommand):
 
     def handle(self, *, host: str | None, wait: float, json: bool, **_options: Any) -> None:
         """Examine the site."""
+        if not 0 <= wait <= MAX_WAIT_SECONDS:
+            raise CommandError(f"--wait has to be from 0 to {MAX_WAIT_SECONDS} seconds.")
         results = []
         for result in examine(host=host, wait=timedelta(seconds=wait)):
             results.append(result)
