@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import OuterRef, QuerySet, Subquery, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
@@ -126,8 +125,6 @@ class DeliveryAdmin(ReadOnlyAdmin):
         context |= {
             **detail_of(request, self, context["original"]),
             "can_replay": self.has_replay_permission(request),
-            "changelist_url": self._changelist_url(),
-            "action_checkbox_name": ACTION_CHECKBOX_NAME,
         }
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -146,9 +143,3 @@ class DeliveryAdmin(ReadOnlyAdmin):
             self.message_user(request, str(error), messages.ERROR)
             return None
         return HttpResponseRedirect(reverse(f"{self.admin_site.name}:{PLAN_URL}") + f"?{query}")
-
-    def _changelist_url(self) -> str:
-        return reverse(f"{self.admin_site.name}:{_URL_NAME}_changelist")
-
-
-_URL_NAME: Final = f"{Delivery._meta.app_label}_{Delivery._meta.model_name}"
