@@ -369,6 +369,8 @@ def test_progress__says_where_nobody_is_at_work(admin_client, running):
     Replay.objects.update(next_batch_at=timezone.now())
     assert "Nobody is at work on it" not in page(admin_client, detail(running)).words
     Delivery.objects.update(state="dead")
+    assert "Nobody is at work on it" not in page(admin_client, detail(running)).words
+    Replay.objects.update(next_batch_at=timezone.now() - timedelta(minutes=1))
     shown = page(admin_client, detail(running))
     assert "Nobody is at work on it" in shown.words
     assert do(admin_client, running, "continue").status_code == 302

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Final
 
 from django.contrib import admin, messages
@@ -11,6 +12,7 @@ from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
@@ -19,6 +21,9 @@ from ..models import Delivery, Replay
 from .base import ReadOnlyAdmin, moment_of, two_lines
 from .filters import ReplayFilter
 from .planning import PLAN_URL, may_replay, plan_view, require_replay_permission
+
+# For so long the next batch may be on its way.
+PATIENCE: Final = timedelta(seconds=15)
 
 _UNSETTLED: Final = (Delivery.State.RECEIVED, Delivery.State.PROCESSING)
 
@@ -143,6 +148,7 @@ class ReplayAdmin(ReadOnlyAdmin):
         deliveries = Delivery.objects.filter(replay=replay).order_by()
         by_state = dict(deliveries.values_list("state").annotate(Count("pk")))
         unsettled = sum(by_state.get(state, 0) for state in _UNSETTLED)
+        a_while_ago = timezone.now() - PATIENCE
         taken_over = max(replay.accepted - sum(by_state.values()), 0)
         return {
             "replay": replay,
@@ -150,7 +156,7 @@ class ReplayAdmin(ReadOnlyAdmin):
             "taken_over": taken_over,
             "settled": max(replay.looked_at - unsettled, 0),
             "is_moving": replay.state == Replay.State.RUNNING or unsettled,
-            "is_stalled": replaying.is_stalled(replay),
+            "is_stalled": replaying.is_stalled(replay) and replay.next_batch_at < a_while_ago,
             "can_replay": may_replay(request),
             "deliveries_query": f"{ReplayFilter.parameter_name}={replay.pk}",
         }
