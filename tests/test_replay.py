@@ -22,8 +22,7 @@ from perfsee_webhooks import events, replay, tasks
 from perfsee_webhooks.envelope import Envelope
 from perfsee_webhooks.models import Delivery, ReceiverRun, Replay
 from perfsee_webhooks.processing import process
-from perfsee_webhooks.replay import Order, Selection
-from perfsee_webhooks.replay.carrying import continue_replay
+from perfsee_webhooks.replay import Order, Selection, carrying
 from perfsee_webhooks.replay.selection import MAX_PRIMARY_KEYS
 from perfsee_webhooks.samples import sample_body
 from perfsee_webhooks.sending import perfsee_headers
@@ -628,14 +627,22 @@ def test_only__of_all_runs_again_what_has_succeeded(connect):
 
 
 @pytest.fixture
-def dummy(settings, webhook_setting):
+def dummy(settings, webhook_setting, monkeypatch):
     """A task backend that keeps what it is given, and runs nothing."""
     module = tasks._IMPLEMENTATION
     settings.TASKS = {"default": {"BACKEND": f"{module}.backends.dummy.DummyBackend"}}
     webhook_setting(PROCESSING="tasks")
+    # What a site with this setting has had since its start.
+    monkeypatch.setattr(tasks, "process_delivery", tasks.delivery_task())
+    monkeypatch.setattr(carrying, "continue_replay", tasks.task_of(carrying.continue_replay))
     backend = tasks.delivery_task().get_backend()
     backend.clear()
     return backend
+
+
+def bound_task() -> Any:
+    """Return what a worker finds under the name that it was told."""
+    return carrying.continue_replay
 
 
 def given(backend):
@@ -672,7 +679,7 @@ def test_task__opens_a_batch_and_comes_back_behind_it(dummy, connect):
 def test_task__waits_for_its_turn_where_the_engine_can(dummy):
     dead(3)
     asked = started(per_minute=1)
-    getattr(continue_replay, "func", continue_replay)(asked.pk)
+    bound_task().func(asked.pk)
     *_, later = dummy.results
     assert later.task.func.__name__ == "continue_replay"
     assert later.task.run_after >= fresh(asked).next_batch_at
@@ -682,7 +689,7 @@ def test_task__does_nothing_for_one_that_was_cancelled(dummy):
     dead(3)
     asked = started()
     asked.cancel()
-    getattr(continue_replay, "func", continue_replay)(asked.pk)
+    bound_task().func(asked.pk)
     assert given(dummy) == []
 
 
