@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db import connections, router, transaction
+from django.db import router, transaction
 from django.utils import timezone
 
 from .conf import webhook_settings
@@ -64,7 +64,9 @@ def _in_batches(
         left = old if begin is None else old.filter(received_at__gte=begin)
         with transaction.atomic(using=database):
             rows = list(
-                _locked(left).order_by("received_at", "pk").values_list("pk", "received_at")[:size]
+                left.locked_where_free()
+                .order_by("received_at", "pk")
+                .values_list("pk", "received_at")[:size]
             )
             if rows:
                 prune(Delivery.objects.using(database).filter(pk__in=[key for key, _ in rows]))
@@ -73,13 +75,6 @@ def _in_batches(
         show(count)
         if len(rows) < size:
             return count
-
-
-def _locked(deliveries: DeliveryQuerySet) -> DeliveryQuerySet:
-    """Lock the rows against a replay; those that somebody has just locked are left for later."""
-    if connections[deliveries.db].features.has_select_for_update_skip_locked:
-        return deliveries.select_for_update(skip_locked=True)
-    return deliveries
 
 
 def _empty(deliveries: DeliveryQuerySet, now: datetime) -> None:

@@ -6,12 +6,12 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 
-from django.db import connections, router, transaction
+from django.db import router, transaction
 from django.utils import timezone
 
 from . import replay as replaying
 from .conf import INLINE, webhook_settings
-from .models import Delivery, DeliveryQuerySet, Heartbeat, Replay
+from .models import Delivery, Heartbeat, Replay
 from .models.heartbeat import SWEEP
 from .processing import process
 from .tasks import hand_over
@@ -96,18 +96,13 @@ def _take(size: int) -> list[tuple[int, str]]:
     with transaction.atomic(using=database):
         overdue = Delivery.objects.using(database).overdue(now, grace=webhook_settings.lease)
         rows = list(
-            _locked(overdue).order_by("received_at", "pk").values_list("pk", "state")[:size]
+            overdue.locked_where_free()
+            .order_by("received_at", "pk")
+            .values_list("pk", "state")[:size]
         )
         taken = Delivery.objects.using(database).filter(pk__in=[pk for pk, _state in rows])
         taken.update(handed_over_at=now)
     return rows
-
-
-def _locked(deliveries: DeliveryQuerySet) -> DeliveryQuerySet:
-    """Lock the rows where the database can skip those of another sweep; SQLite has one writer."""
-    if connections[deliveries.db].features.has_select_for_update_skip_locked:
-        return deliveries.select_for_update(skip_locked=True)
-    return deliveries
 
 
 def _take_up(primary_key: int) -> str:

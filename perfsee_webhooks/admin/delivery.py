@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.db.models import OuterRef, QuerySet, Subquery, Sum
@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from ..conf import webhook_settings
-from ..models import Delivery, ReceiverRun
+from ..models import Delivery, DeliveryQuerySet, ReceiverRun
 from .base import NOTHING, ReadOnlyAdmin, moment_of, two_lines
 from .detail import detail_of, fieldsets_of
 from .filters import EventFilter, FailureGroupFilter, ProjectFilter, ReplayFilter
@@ -65,8 +65,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
         """Return the deliveries with the time that their receivers took, without their bodies."""
         runs = ReceiverRun.objects.filter(delivery=OuterRef("pk")).order_by()
         took = runs.values("delivery").annotate(total=Sum("duration")).values("total")
-        deliveries: QuerySet[Delivery] = super().get_queryset(request)
-        return deliveries.defer("body", "headers", "repeat_log").annotate(took=Subquery(took))
+        deliveries = cast("DeliveryQuerySet", super().get_queryset(request))
+        return deliveries.without_body().annotate(took=Subquery(took))
 
     def get_fieldsets(self, request: HttpRequest, obj: Delivery | None = None) -> Any:
         """Return the fields by who vouches for them; a delivery is only ever looked at."""

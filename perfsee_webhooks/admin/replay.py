@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
@@ -18,14 +17,13 @@ from django.views.decorators.http import require_POST
 
 from .. import replay as replaying
 from ..models import Delivery, Replay
+from ..models.queries import UNDER_WAY
 from .base import ReadOnlyAdmin, moment_of, two_lines
 from .filters import ReplayFilter
 from .planning import PLAN_URL, may_replay, plan_view, require_replay_permission
 
 # For so long the next batch may be on its way.
 PATIENCE: Final = timedelta(seconds=15)
-
-_UNSETTLED: Final = (Delivery.State.RECEIVED, Delivery.State.PROCESSING)
 
 # What can be done to a replay by a button, and what is said once it is done.
 _VERBS: Final[dict[str, tuple[Callable[[Replay], bool], str]]] = {
@@ -145,9 +143,8 @@ class ReplayAdmin(ReadOnlyAdmin):
 
     def _progress_of(self, request: HttpRequest, replay: Replay) -> dict[str, Any]:
         """Return what the progress shows: two statements, however large the replay is."""
-        deliveries = Delivery.objects.filter(replay=replay).order_by()
-        by_state = dict(deliveries.values_list("state").annotate(Count("pk")))
-        unsettled = sum(by_state.get(state, 0) for state in _UNSETTLED)
+        by_state = Delivery.objects.filter(replay=replay).counted_by("state")
+        unsettled = sum(by_state.get(state, 0) for state in UNDER_WAY)
         a_while_ago = timezone.now() - PATIENCE
         taken_over = max(replay.accepted - sum(by_state.values()), 0)
         return {

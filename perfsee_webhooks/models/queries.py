@@ -15,7 +15,7 @@ from operator import or_
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from django.apps import apps
-from django.db import IntegrityError, models, router, transaction
+from django.db import IntegrityError, connections, models, router, transaction
 from django.db.models.functions import Concat
 from django.utils import timezone
 from django.utils.text import smart_split, unescape_string_literal
@@ -53,6 +53,7 @@ WAITING: Final = (DeliveryState.RECEIVED, DeliveryState.FAILED)
 WAITING_FOR_MORE: Final = models.Q(state__in=WAITING, replay__isnull=False) & (
     models.Q(replay__receivers="all") | ~models.Q(replay__only=[])
 )
+UNDER_WAY: Final = (DeliveryState.RECEIVED, DeliveryState.PROCESSING)
 SETTLED: Final = (DeliveryState.SUCCEEDED, DeliveryState.DEAD, DeliveryState.UNHANDLED)
 
 
@@ -62,6 +63,19 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def on_primary(self) -> Self:
         """Read from the database that is written to: a replica may not know the row yet."""
         return self.using(router.db_for_write(self.model))
+
+    def locked_where_free(self) -> Self:
+        """Lock the rows, without those that somebody else has locked just now.
+
+        SQLite has one writer, and cannot lock rows.
+        """
+        if connections[self.db].features.has_select_for_update_skip_locked:
+            return self.select_for_update(skip_locked=True)
+        return self
+
+    def counted_by(self, column: str) -> dict[str, int]:
+        """Count the deliveries by a column, in one statement."""
+        return dict(self.order_by().values_list(column).annotate(models.Count("pk")))
 
     def without_body(self) -> Self:
         """Leave the bytes in the database, for a list that does not show them."""
@@ -84,6 +98,10 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             begins = [models.Q(**{f"{column}__startswith": text_of_word}) for column in SEARCHED]
             found = found.filter(reduce(or_, begins))
         return found
+
+    def under_way(self) -> Self:
+        """Deliveries whose turn is to come at once, or that are being run."""
+        return self.filter(state__in=UNDER_WAY)
 
     def settled(self) -> Self:
         """Deliveries of which nothing is left to do."""

@@ -9,6 +9,7 @@ delivery that waits, and is looked after like any other.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -64,22 +65,17 @@ def _open_next(replay: Replay, now: datetime) -> list[int]:
     return list(looked_at.filter(replay=replay).order_by("pk").values_list("pk", flat=True))
 
 
-def _always() -> bool:
-    return True
-
-
-def carry_on(primary_key: int, *, may_go_on: Callable[[], bool] = _always) -> list[int] | None:
+def carry_on(primary_key: int, *, may_go_on: Callable[[], bool] = lambda: True) -> list[int] | None:
     """Open the next batch and have it processed as `PROCESSING` says; None if none is due.
 
     `may_go_on` is asked before each delivery. Once it says no, the sweep takes the rest up.
     """
     opened = open_batch(primary_key)
-    for number, delivery in enumerate(opened or ()):
-        if not may_go_on():
-            rest = (opened or [])[number:]
-            Delivery.objects.filter(pk__in=rest).leave_to_the_sweep()
-            break
-        tasks.start(delivery)
+    left = deque(opened or ())
+    while left and may_go_on():
+        tasks.start(left.popleft())
+    if left:
+        Delivery.objects.filter(pk__in=left).leave_to_the_sweep()
     return opened
 
 
@@ -110,8 +106,7 @@ def is_stalled(replay: Replay) -> bool:
     """
     if replay.state != Replay.State.RUNNING or replay.next_batch_at > timezone.now():
         return False
-    under_way = (Delivery.State.RECEIVED, Delivery.State.PROCESSING)
-    return not Delivery.objects.on_primary().filter(replay=replay, state__in=under_way).exists()
+    return not Delivery.objects.on_primary().under_way().filter(replay=replay).exists()
 
 
 def take_up(replay: Replay) -> list[int] | None:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Q
 from django.utils import timezone
 
 from ..models import Delivery, DeliveryQuerySet, ReceiverRun, Replay
@@ -77,7 +77,7 @@ def plan(selection: Selection, order: Order | None = None) -> Plan:
     order = order or Order()
     extent = extent_of(selection, order.limit)
     opened = extent.deliveries.replayable(timezone.now(), only_settled=bool(order.only))
-    by_event = dict(_counted(opened, "event_type"))
+    by_event = opened.counted_by("event_type")
     will_be_opened = sum(by_event.values())
     left_alone = _left_alone(extent.deliveries, order)
     return Plan(
@@ -92,10 +92,6 @@ def plan(selection: Selection, order: Order | None = None) -> Plan:
         gone=_gone(extent.deliveries),
         first=list(extent.deliveries.without_body()[:SHOWN_DELIVERIES]),
     )
-
-
-def _counted(deliveries: DeliveryQuerySet, column: str) -> QuerySet[Delivery, tuple[str, int]]:
-    return deliveries.order_by().values_list(column).annotate(Count("pk"))
 
 
 def _left_alone(deliveries: DeliveryQuerySet, order: Order) -> dict[str, int]:

@@ -14,7 +14,6 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import router
-from django.db.models import Count
 from django.template.defaultfilters import pluralize
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -283,8 +282,7 @@ def _rehearsed(delivery: Delivery, tried: replaying.RehearsedRun, *, as_json: bo
 
 
 def _outcome(replay: Replay, *, as_json: bool) -> str:
-    deliveries = Delivery.objects.on_primary().filter(replay=replay).order_by()
-    states = dict(deliveries.values_list("state").annotate(Count("pk")))
+    states = Delivery.objects.on_primary().filter(replay=replay).counted_by("state")
     if as_json:
         return json.dumps(
             {
