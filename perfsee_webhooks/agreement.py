@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from .envelope import EVENT_HEADER, HOOK_PROJECT_HEADER, MAX_NAME_LENGTH
+from .events import dashed
 from .text import one_line
 
 _LENGTH_HEADER = "Content-Length"
@@ -34,7 +35,7 @@ def disagreements(
     that is missing says nothing either.
     """
     event = one_line(headers.get(EVENT_HEADER, ""), MAX_NAME_LENGTH)
-    if event and _dashed(event) != _dashed(event_type):
+    if event and dashed(event) != dashed(event_type):
         yield Disagreement(header=EVENT_HEADER, header_says=event, body_says=event_type)
     slug = one_line(headers.get(HOOK_PROJECT_HEADER, ""), MAX_NAME_LENGTH)
     if slug and project and slug != project:
@@ -42,8 +43,3 @@ def disagreements(
     length = headers.get(_LENGTH_HEADER, "")
     if length and body_size is not None and not (length.isdecimal() and int(length) == body_size):
         yield Disagreement(header=_LENGTH_HEADER, header_says=length, body_says=str(body_size))
-
-
-def _dashed(event: str) -> str:
-    """Perfsee's page writes `bundle-finished` where its server sends `bundle:finished`."""
-    return event.replace(":", "-")

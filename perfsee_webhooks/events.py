@@ -20,15 +20,18 @@ KNOWN: Final = (
 # The event type of a signed body that names none, or that could not be read at all.
 UNKNOWN: Final = "unknown"
 
-_KNOWN_BY_DASHED_NAME: Final = {name.replace(":", "-"): name for name in KNOWN}
+
+def dashed(name: str) -> str:
+    """Return an event's name as Perfsee's page writes it, with `-` where its server sends `:`."""
+    return name.replace(":", "-")
+
+
+_KNOWN_BY_DASHED_NAME: Final = {dashed(name): name for name in KNOWN}
 
 
 def canonical(name: str) -> str:
-    """Return a known event's name as Perfsee's server writes it, any other name unchanged.
-
-    Perfsee's page writes `bundle-finished` where its server sends `bundle:finished`.
-    """
-    return _KNOWN_BY_DASHED_NAME.get(name.replace(":", "-"), name)
+    """Return a known event's name as Perfsee's server writes it, any other name unchanged."""
+    return _KNOWN_BY_DASHED_NAME.get(dashed(name), name)
 
 
 def compiled(pattern: str) -> re.Pattern[str]:

@@ -8,7 +8,7 @@ from django.db import router
 from django.utils import timezone
 
 from .models import Delivery, ReceiverRun, Replay
-from .signals import ConnectedReceiver
+from .signals import ConnectedReceiver, named
 
 Outcome = ReceiverRun.Outcome
 
@@ -35,7 +35,7 @@ class History:
     def chosen(self, receivers: list[ConnectedReceiver]) -> list[ConnectedReceiver]:
         """Return those that the replay names; all of them where it names none."""
         only = self.delivery.replay.only if self.delivery.replay else []
-        return [receiver for receiver in receivers if not only or receiver.label in only]
+        return named(receivers, only)
 
     def pending(self, receivers: list[ConnectedReceiver]) -> list[ConnectedReceiver]:
         """Return those that have neither succeeded nor given up.

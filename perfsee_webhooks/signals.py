@@ -15,7 +15,7 @@ is rolled back, the traceback recorded, and the receiver tried again later.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -117,31 +117,44 @@ class ConnectedReceiver:
 
 def receivers_of(event_type: str, sender: object) -> list[ConnectedReceiver]:
     """Return the receivers of an event in the order in which they are run, each of them once."""
-    found: list[ConnectedReceiver] = []
-    for signal in list(_signals.values()):
-        if signal.matches(event_type):
-            _add(found, signal, sender)
-    # A number behind a name has to mean the same receiver whatever the event is.
-    labels = [(receiver.function, receiver.label) for receiver in connected_receivers(sender)]
-    return [
-        replace(receiver, label=next(label for f, label in labels if f == receiver.function))
-        for receiver in found
-    ]
+    return _found(sender, lambda signal: signal.matches(event_type))
 
 
 def connected_receivers(sender: object) -> list[ConnectedReceiver]:
     """Return every receiver of any event, each of them once."""
+    return _found(sender, lambda _signal: True)
+
+
+def named(receivers: Iterable[ConnectedReceiver], only: Collection[str]) -> list[ConnectedReceiver]:
+    """Return the receivers that are named; all of them where none is."""
+    return [receiver for receiver in receivers if not only or receiver.label in only]
+
+
+def _found(sender: object, wanted: Callable[[EventSignal], bool]) -> list[ConnectedReceiver]:
+    """Return the receivers of the wanted signals, each with the first of them that it is on.
+
+    They are labelled among the receivers of all signals: so a number behind a name means the same
+    one whatever the event is.
+    """
+    labelled: list[ConnectedReceiver] = []
     found: list[ConnectedReceiver] = []
     for signal in list(_signals.values()):
-        _add(found, signal, sender)
+        is_wanted = wanted(signal)
+        for function in signal.live_receivers(sender):
+            receiver = _of(function, labelled)
+            if receiver is None:
+                label = _label(function, taken={known.label for known in labelled})
+                receiver = ConnectedReceiver(label=label, function=function, signal=signal)
+                labelled.append(receiver)
+            if is_wanted and _of(function, found) is None:
+                found.append(replace(receiver, signal=signal))
     return found
 
 
-def _add(found: list[ConnectedReceiver], signal: EventSignal, sender: object) -> None:
-    for function in signal.live_receivers(sender):
-        if all(function != receiver.function for receiver in found):
-            label = _label(function, taken={receiver.label for receiver in found})
-            found.append(ConnectedReceiver(label=label, function=function, signal=signal))
+def _of(
+    function: Callable[..., Any], receivers: Iterable[ConnectedReceiver]
+) -> ConnectedReceiver | None:
+    return next((receiver for receiver in receivers if receiver.function == function), None)
 
 
 def _label(function: Callable[..., Any], taken: set[str]) -> str:
@@ -158,5 +171,5 @@ def _label(function: Callable[..., Any], taken: set[str]) -> str:
 def path_of(function: Callable[..., Any]) -> str:
     """Return the dotted path of what is called, that of its type where it has no name itself."""
     wrapped = getattr(function, "func", function)  # of a functools.partial
-    named = wrapped if hasattr(wrapped, "__qualname__") else type(wrapped)
-    return f"{named.__module__ or 'builtins'}.{named.__qualname__}"
+    owner = wrapped if hasattr(wrapped, "__qualname__") else type(wrapped)
+    return f"{owner.__module__ or 'builtins'}.{owner.__qualname__}"

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from ..models import Delivery, DeliveryQuerySet, ReceiverRun, Replay
 from ..models.queries import WAITING, WAITING_FOR_MORE
-from ..signals import connected_receivers, receivers_of
+from ..signals import connected_receivers, named, receivers_of
 from .order import Order, extent_of
 from .selection import Selection
 
@@ -110,10 +110,9 @@ def _receivers(
     succeeded: Counter[str] = Counter()
     has_succeeded = _succeeded(opened)
     for event_type, count in by_event.items():
-        for receiver in receivers_of(event_type, sender=Delivery):
-            if not order.only or receiver.label in order.only:
-                deliveries[receiver.label] += count
-                succeeded[receiver.label] += has_succeeded.get((receiver.label, event_type), 0)
+        for receiver in named(receivers_of(event_type, sender=Delivery), order.only):
+            deliveries[receiver.label] += count
+            succeeded[receiver.label] += has_succeeded.get((receiver.label, event_type), 0)
     runs_again = order.receivers == Replay.Receivers.ALL
     planned = [
         PlannedReceiver(

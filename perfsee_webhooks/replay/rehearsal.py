@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from ..models import Delivery, ReceiverRun, Replay
 from ..processing import FAILURES, ReceiverRolledBack, call_receiver
-from ..signals import ConnectedReceiver, path_of, receivers_of
+from ..signals import ConnectedReceiver, named, path_of, receivers_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +79,8 @@ def rehearse(
     left_out = set() if receivers == Replay.Receivers.ALL else succeeded_on(delivery)
     chosen = [
         receiver
-        for receiver in receivers_of(delivery.event_type, sender=Delivery)
-        if (not only or receiver.label in only) and receiver.label not in left_out
+        for receiver in named(receivers_of(delivery.event_type, sender=Delivery), only)
+        if receiver.label not in left_out
     ]
     with _taken_back():
         runs = [_rehearse_one(receiver, delivery) for receiver in chosen]

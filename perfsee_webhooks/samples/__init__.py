@@ -18,4 +18,4 @@ def sample_body(event_type: str) -> bytes:
         raise ValueError(
             f"There is no sample of {event_type!r}, only of {', '.join(events.KNOWN)}."
         )
-    return files(__name__).joinpath(f"{name.replace(':', '-')}.json").read_bytes()
+    return files(__name__).joinpath(f"{events.dashed(name)}.json").read_bytes()
