@@ -25,7 +25,7 @@ ROWS = (
     {"sending", "agreement", "verification", "trials"},
     {"snippets"},
     {"models"},
-    {"leases", "history", "acceptance", "diagnosis"},
+    {"leases", "history", "acceptance", "diagnosis", "selection"},
     {"overview"},
     {"processing"},
     {"tasks"},

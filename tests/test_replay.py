@@ -23,8 +23,8 @@ from perfsee_webhooks.envelope import Envelope
 from perfsee_webhooks.models import Delivery, ReceiverRun, Replay
 from perfsee_webhooks.processing import process
 from perfsee_webhooks.replay import Order, Selection, carrying
-from perfsee_webhooks.replay.selection import MAX_PRIMARY_KEYS
 from perfsee_webhooks.samples import sample_body
+from perfsee_webhooks.selection import MAX_PRIMARY_KEYS
 from perfsee_webhooks.sending import perfsee_headers
 from perfsee_webhooks.signals import bundle_finished, delivery_failed
 from perfsee_webhooks.sweep import sweep

@@ -84,7 +84,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name_plural': 'deliveries',
                 'ordering': ('-received_at', '-id'),
-                'permissions': (('replay_delivery', 'Can replay delivery'),),
+                'permissions': (('replay_delivery', 'Can replay delivery'), ('view_delivery_body', 'Can view the body of deliveries')),
             },
         ),
         migrations.CreateModel(

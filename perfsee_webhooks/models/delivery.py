@@ -125,7 +125,10 @@ class Delivery(models.Model):
     class Meta:
         verbose_name_plural = "deliveries"
         ordering = ("-received_at", "-id")
-        permissions = (("replay_delivery", "Can replay delivery"),)
+        permissions = (
+            ("replay_delivery", "Can replay delivery"),
+            ("view_delivery_body", "Can view the body of deliveries"),
+        )
         constraints = (
             models.UniqueConstraint(fields=("delivery_id",), name="perfsee_delivery_id_unique"),
             models.CheckConstraint(

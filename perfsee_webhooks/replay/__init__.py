@@ -5,11 +5,11 @@ real rows what that would do; `start` records it, `open_batch` carries it out a 
 `rehearse` runs one delivery's receivers and takes it all back.
 """
 
+from ..selection import Selection
 from .carrying import carry_on, carry_out, is_stalled, open_batch, schedule, take_up
 from .order import BATCH_SIZE, Order, UnknownReceiver, start
 from .plan import Plan, PlannedReceiver, plan
 from .rehearsal import Rehearsal, RehearsedRun, rehearse, succeeded_on
-from .selection import Selection
 
 __all__ = [
     "BATCH_SIZE",

@@ -22,7 +22,7 @@ from django.utils import timezone
 from .. import tasks
 from ..conf import TASKS, webhook_settings
 from ..models import Delivery, Replay
-from .selection import Selection
+from ..selection import Selection
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from django.db.models import Max
 from ..models import Delivery, DeliveryQuerySet, Replay
 from ..models.replay import MAX_REASON_LENGTH
 from ..models.run import MAX_ASKER_LENGTH
+from ..selection import Selection
 from ..signals import connected_receivers
 from ..text import one_line
-from .selection import Selection
 
 BATCH_SIZE: Final = 100
 

@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from ..models import Delivery, DeliveryQuerySet, ReceiverRun, Replay
 from ..models.queries import WAITING, WAITING_FOR_MORE
+from ..selection import Selection
 from ..signals import connected_receivers, named, receivers_of
 from .order import Order, extent_of
-from .selection import Selection
 
 SHOWN_DELIVERIES: Final = 10
 

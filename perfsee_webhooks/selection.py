@@ -1,4 +1,4 @@
-"""Which deliveries a replay is for: a filter that can be kept, shown, and applied again."""
+"""Which deliveries are meant: a filter that can be kept, shown, and applied again."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, Final, Self
 
-from .. import events
-from ..models import Delivery, DeliveryQuerySet
+from . import events
+from .models import Delivery, DeliveryQuerySet
 
 # A database takes only so many keys in one statement.
 MAX_PRIMARY_KEYS: Final = 1000
