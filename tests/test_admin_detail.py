@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -17,7 +16,7 @@ from hypothesis import given
 
 from perfsee_webhooks.admin.json_tree import Shape, foldable
 from perfsee_webhooks.admin.previous import MAX_COMPARED_BYTES, MAX_SHOWN_DIFFERENCES, Row
-from perfsee_webhooks.admin.received import MAX_FOLDABLE_PARTS, MAX_SHOWN_BYTES, Received
+from perfsee_webhooks.admin.received import MAX_FOLDABLE_PARTS, MAX_SHOWN_BYTES, WITHHELD, Received
 from perfsee_webhooks.admin.timeline import MAX_SHOWN_RUNS
 from perfsee_webhooks.comparison import differences
 from perfsee_webhooks.exceptions import GiveUp
@@ -222,13 +221,23 @@ def test_timeline__names_a_replay_of_which_nothing_was_run(admin_client, deliver
     assert f"Replay {replay.pk} , asked for by ann No receiver was run for it." in words
 
 
-def test_timeline__links_to_replays_only_who_may_see_them(client, django_user_model, delivery):
+@pytest.mark.parametrize("rights", [(), ("view_delivery_body",), ("superuser",)])
+def test_detail__shows_what_is_in_the_body_only_to_who_may_see_it(person, post, body, rights):
+    post(body, delivery_id="one")
+    post(body.replace(b'"duration":5433', b'"duration":20252'), delivery_id="two")
+    delivery = Delivery.objects.get(delivery_id="two")
+    shown = page(person("view_delivery", *rights), detail(delivery))
+    assert delivery.summary in shown.words
+    assert "Perfsee-Hookshot/1" in shown.text
+    assert ("20252" in shown.text) is bool(rights)
+    assert ("openssl dgst" in shown.text) is bool(rights)
+    assert shown.words.count(WITHHELD) == (0 if rights else 3)
+
+
+def test_timeline__links_to_replays_only_who_may_see_them(person, delivery):
     replay = Replay.objects.create(requested_by="ann")
     run_of(delivery, 1, replay=replay)
-    user = django_user_model.objects.create_user("someone", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename="view_delivery"))
-    client.force_login(user)
-    shown = page(client, detail(delivery))
+    shown = page(person("view_delivery"), detail(delivery))
     assert f"Replay {replay.pk}, asked for by ann" in shown.words
     assert detail(replay) not in shown.links
 

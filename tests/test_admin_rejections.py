@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from example_project.security import POLICY
+from perfsee_webhooks.admin.received import WITHHELD
 from perfsee_webhooks.models import Delivery, Rejection
 from perfsee_webhooks.signatures import sign
 
@@ -290,6 +291,13 @@ def test_rights__decide_who_sees_and_who_accepts(client, person, rejection, righ
     assert client.post(accept_url(rejection)).status_code == answers[1]
     assert Delivery.objects.exists() == may_accept
     assert (Rejection.objects.get().accepted_at is not None) == may_accept
+
+
+@pytest.mark.parametrize("rights", [(), ("view_delivery_body",)])
+def test_rights__decide_who_sees_the_body(person, rejection, rights):
+    shown = page(person("view_rejection", *rights), detail(rejection))
+    assert ("feat/webhook" in shown.text) is bool(rights)
+    assert shown.words.count(WITHHELD) == (0 if rights else 1)
 
 
 def test_rights__decide_who_is_led_to_deliveries(client, person, rejection, nothing_runs):

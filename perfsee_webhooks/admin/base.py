@@ -20,6 +20,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from ..envelope import MAX_REF_LENGTH
+from ..models import Delivery
 
 MAX_COUNT: Final = 10_000
 NOTHING: Final = "–"
@@ -90,6 +91,11 @@ class ReadOnlyAdmin(_ModelAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         """Search for no more than a column holds: a thousand words would be too long a query."""
         return super().get_search_results(request, queryset, search_term[:MAX_REF_LENGTH])
+
+
+def may(request: HttpRequest, *codenames: str) -> bool:
+    """Say whether the user has all of these permissions of this app."""
+    return request.user.has_perms([f"{Delivery._meta.app_label}.{name}" for name in codenames])
 
 
 def _parameters_of(list_filter: Any) -> list[str]:

@@ -11,10 +11,11 @@ from django.utils.html import format_html
 
 from .. import snippets
 from ..agreement import disagreements
-from ..models import Delivery, Replay
+from ..models import Delivery
+from .base import may
 from .neighbours import neighbours
 from .previous import Comparison
-from .received import Received
+from .received import WITHHELD, Received
 from .timeline import Timeline
 
 MAX_QUOTED_BYTES: Final = 64 * 1024
@@ -76,6 +77,7 @@ def detail_of(
     """
     delivery.refresh_from_db(fields=("body", "headers", "repeat_log"))
     body = bytes(delivery.body)
+    may_view_body = may(request, "view_delivery_body")
     return {
         "neighbours": neighbours(request, model_admin, delivery),
         "disagreements": list(
@@ -87,11 +89,16 @@ def detail_of(
             )
         ),
         "timeline": Timeline.of(delivery),
-        "comparison": Comparison.of(delivery),
-        "may_view_replays": request.user.has_perm(f"{Replay._meta.app_label}.view_replay"),
-        "received": Received.read(body, delivery.headers),
+        "comparison": Comparison.of(delivery) if may_view_body else Comparison(note=WITHHELD),
+        "may_view_replays": may(request, "view_replay"),
+        "received": (
+            Received.read(body, delivery.headers)
+            if may_view_body
+            else Received.withheld(delivery.headers)
+        ),
         "body_size": len(body),
-        "snippets": _snippets(request, delivery, body),
+        "may_view_body": may_view_body,
+        "snippets": _snippets(request, delivery, body) if may_view_body else {},
     }
 
 

@@ -22,6 +22,7 @@ from ..overview.charts import Chart, Stack, stacked
 from ..overview.failure_groups import MAX_GROUPS, failure_groups
 from ..overview.rhythms import rhythms
 from ..overview.statistics import Refusals
+from .base import may
 from .planning import may_replay
 
 OVERVIEW_URL: Final = "perfsee_webhooks_overview"
@@ -85,8 +86,8 @@ def overview_view(request: HttpRequest, *, model_admin: ModelAdmin[Any]) -> Http
 def _of_now(request: HttpRequest, now: datetime) -> dict[str, Any]:
     """Return what waits, what is at work on it, and what was refused."""
     standings = statistics.standing(now)
-    may_view_rejections = request.user.has_perm("perfsee_webhooks.view_rejection")
-    may_view_replays = request.user.has_perm("perfsee_webhooks.view_replay")
+    may_view_rejections = may(request, "view_rejection")
+    may_view_replays = may(request, "view_replay")
     since = now - _DAY
     refusals = statistics.refusals(since) if may_view_rejections else []
     return {

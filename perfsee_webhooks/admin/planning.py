@@ -20,11 +20,10 @@ from django.utils.dateparse import parse_datetime
 from .. import replay
 from ..models import Delivery
 from ..signals import receivers_of
+from .base import may
 from .filters import EventFilter, FailureGroupFilter, ProjectFilter, ReplayFilter
 from .replay_form import MOMENT_FORMAT, PlanForm, StartForm
 
-REPLAY_PERMISSION: Final = f"{Delivery._meta.app_label}.replay_delivery"
-VIEW_PERMISSION: Final = f"{Delivery._meta.app_label}.view_delivery"
 PLAN_URL: Final = "perfsee_webhooks_replay_plan"
 DRY_RUN_URL: Final = "perfsee_webhooks_delivery_dry_run"
 
@@ -43,7 +42,7 @@ _OF_THE_LIST_ALONE: Final = (ALL_VAR, ERROR_FLAG, ORDER_VAR, PAGE_VAR)
 
 def may_replay(request: HttpRequest) -> bool:
     """Say whether the user may replay deliveries, which shows what is in them."""
-    return request.user.has_perms((REPLAY_PERMISSION, VIEW_PERMISSION))
+    return may(request, "replay_delivery", "view_delivery")
 
 
 def require_replay_permission(request: HttpRequest) -> None:
@@ -139,7 +138,7 @@ def _start(
     )
     deliveries = "1 delivery" if started.selected == 1 else f"{started.selected} deliveries"
     messages.success(request, f"Replay {started.pk} of {deliveries} is started.")
-    if request.user.has_perm(f"{Delivery._meta.app_label}.view_replay"):
+    if may(request, "view_replay"):
         address = reverse(f"{admin_site.name}:perfsee_webhooks_replay_change", args=[started.pk])
     else:
         address = reverse(f"{admin_site.name}:perfsee_webhooks_delivery_changelist")

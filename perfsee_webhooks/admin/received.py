@@ -14,6 +14,7 @@ from ..signatures import SCHEME
 from ..text import lines, pretty_json
 from .json_tree import Shape, foldable
 
+WITHHELD: Final = "To see it takes the permission “Can view the body of deliveries”."
 MAX_SHOWN_BYTES: Final = 256 * 1024
 MAX_FOLDABLE_PARTS: Final = 5000
 _MAX_DEPTH: Final = 100
@@ -46,6 +47,11 @@ class Received:
             note = f"Only its first {filesizeformat(len(body))} are kept, since nobody signed it."
             return replace(shown, note=note)
         return shown
+
+    @classmethod
+    def withheld(cls, headers: Mapping[str, str]) -> Self:
+        """Return what is shown to somebody who may not see the body."""
+        return cls(body="", note=WITHHELD, headers=tuple(_without_signature(headers)))
 
     @classmethod
     def _shown(cls, body: bytes) -> Self:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django.contrib import admin, messages
-from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
@@ -17,7 +16,7 @@ from .. import tasks
 from ..acceptance import NotAccepted, accept, why_not
 from ..diagnosis import diagnose
 from ..models import Delivery, Rejection
-from .base import NOTHING, ReadOnlyAdmin, moment_of, two_lines
+from .base import NOTHING, ReadOnlyAdmin, may, moment_of, two_lines
 from .received import Received
 
 _ACCEPT_URL: Final = "perfsee_webhooks_rejection_accept"
@@ -94,8 +93,7 @@ class RejectionAdmin(ReadOnlyAdmin):
 
     def has_accept_permission(self, request: HttpRequest) -> bool:
         """Say whether the user may accept refused requests."""
-        codename = get_permission_codename("accept", self.opts)
-        return request.user.has_perm(f"{self.opts.app_label}.{codename}")
+        return may(request, "accept_rejection")
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -108,11 +106,15 @@ class RejectionAdmin(ReadOnlyAdmin):
             "findings": diagnose(rejection, known),
             "why_not": why_not(rejection, known),
             "can_accept": self.has_accept_permission(request),
-            "can_view_deliveries": self._may_view_deliveries(request),
+            "can_view_deliveries": may(request, "view_delivery"),
             "accept_url": reverse(f"{self.admin_site.name}:{_ACCEPT_URL}", args=[rejection.pk]),
             "accepted_as": _delivery(pk=rejection.accepted_as_id),
-            "received": Received.read(
-                bytes(rejection.body), rejection.headers, cut_from=rejection.body_size
+            "received": (
+                Received.read(
+                    bytes(rejection.body), rejection.headers, cut_from=rejection.body_size
+                )
+                if may(request, "view_delivery_body")
+                else Received.withheld(rejection.headers)
             ),
             "body_size": rejection.body_size,
         }
@@ -140,14 +142,10 @@ class RejectionAdmin(ReadOnlyAdmin):
 
     def _named(self, request: HttpRequest, delivery: Delivery) -> str:
         named = f"delivery {delivery.delivery_id}"
-        if not self._may_view_deliveries(request):
+        if not may(request, "view_delivery"):
             return named
         name = f"{self.admin_site.name}:perfsee_webhooks_delivery_change"
         return format_html('<a href="{}">{}</a>', reverse(name, args=[delivery.pk]), named)
-
-    def _may_view_deliveries(self, request: HttpRequest) -> bool:
-        codename = get_permission_codename("view", Delivery._meta)
-        return request.user.has_perm(f"{self.opts.app_label}.{codename}")
 
 
 def _delivery(**lookup: Any) -> Delivery | None:

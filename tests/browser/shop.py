@@ -33,7 +33,7 @@ HOOKS = {
 SILENT_PROJECT, SILENT_FOR_DAYS = "docs", 6
 PEOPLE = {
     "admin": ["*"],
-    "viewer": ["view_delivery", "view_rejection", "view_replay"],
+    "viewer": ["view_delivery", "view_delivery_body", "view_rejection", "view_replay"],
     "stranger": [],
 }
 
