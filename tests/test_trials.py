@@ -9,11 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfsee_webhooks import trials
 from perfsee_webhooks.conf import Secret
+from perfsee_webhooks.diagnosis import trials
+from perfsee_webhooks.diagnosis.trials import (
+    EMPTY,
+    KeyChange,
+    Match,
+    Notation,
+    find_match,
+    is_readable,
+)
 from perfsee_webhooks.samples import sample_body
 from perfsee_webhooks.signatures import sign
-from perfsee_webhooks.trials import EMPTY, KeyChange, Match, Notation, find_match, is_readable
 
 from .strategies import TEXT
 

@@ -17,9 +17,9 @@ from enum import StrEnum
 from itertools import islice, product
 from typing import Final
 
-from .conf import Secret
-from .envelope import parse_body
-from .javascript import stringify
+from ..conf import Secret
+from ..envelope import parse_body
+from ..javascript import stringify
 
 # More than that takes too long while somebody waits for the page.
 MAX_TRIALS: Final = 2000
