@@ -19,6 +19,7 @@ from perfsee_webhooks.admin.planning import keys_query, plan_query
 from perfsee_webhooks.admin.replay_form import PlanForm
 from perfsee_webhooks.models import Delivery, ReceiverRun, Replay
 
+from .figures import ran
 from .replays import opened_again, stay_put
 from .test_admin import DELIVERIES, REPLAYS, Page, detail, page, store
 from .test_replay import dead, lease
@@ -165,16 +166,7 @@ def test_plan__says_what_is_left_alone(admin_client, body, connect, nothing_runs
     lease(running)
     Delivery.objects.filter(pk=pruned.pk).update(body_pruned_at=timezone.now())
     Delivery.objects.filter(pk=waiting.pk).update(state="failed")
-    ReceiverRun.objects.create(
-        delivery=waiting,
-        receiver="tests.gone",
-        number=1,
-        attempt=1,
-        trigger="first",
-        outcome="succeeded",
-        started_at=timezone.now(),
-        duration=timedelta(0),
-    )
+    ran(waiting, "tests.gone")
     words = plan(admin_client, "?only=tests.receiver&limit=4").words
     assert "1 delivery would be run again, with 1 run of receivers" in words
     assert "1 left alone: being run just now." in words

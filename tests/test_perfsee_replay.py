@@ -8,7 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
@@ -21,6 +21,7 @@ from perfsee_webhooks.models import Delivery, ReceiverRun, Replay
 from perfsee_webhooks.processing import process
 from perfsee_webhooks.replay import Selection
 
+from .figures import ran
 from .sites import ROOT, running_environment
 from .test_replay import dead, fresh, lease, started, store
 
@@ -61,16 +62,7 @@ def test_plan__says_what_is_left_alone(receivers):
     pruned, running, _free, _more = dead(4)
     Delivery.objects.filter(pk=pruned.pk).update(body_pruned_at=timezone.now())
     lease(running)
-    ReceiverRun.objects.create(
-        delivery=pruned,
-        receiver="tests.gone",
-        number=1,
-        attempt=1,
-        trigger="first",
-        outcome="succeeded",
-        started_at=timezone.now(),
-        duration=timedelta(0),
-    )
+    ran(pruned, "tests.gone")
     written = perfsee_replay("--limit=3")
     assert "1 delivery would be run again" in written
     assert "1 left out by --limit." in written
