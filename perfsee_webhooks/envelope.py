@@ -20,8 +20,7 @@ from django.utils import timezone
 
 from . import events
 from .exceptions import MalformedRequest, ProjectNotAllowed
-from .payloads import Event
-from .records import Record
+from .payloads import Event, read_event, values
 from .summaries import subject_of, summary_of
 from .text import one_line
 
@@ -95,7 +94,7 @@ def parse_body(body: bytes) -> Event:
         raise ValueError("The body is nested too deeply to be read.") from error
     if not isinstance(value, dict):
         raise ValueError("The body is JSON, but no object.")  # noqa: TRY004  # a value of the body
-    return Event(value)
+    return read_event(value)
 
 
 def readable_event(body: bytes) -> Event:
@@ -103,7 +102,7 @@ def readable_event(body: bytes) -> Event:
     try:
         return parse_body(body)
     except ValueError:
-        return Event({})
+        return Event()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,14 +136,14 @@ class Envelope:
                 and nobody has signed it. What Perfsee signed is never refused for its content.
         """
         event = readable_event(body) if verified_by != UNSIGNED else require_event(body)
-        subject = event.artifact or event.snapshot
+        branch, commit_hash = _built_or_measured(event)
         return cls(
             delivery_id=delivery_id_in(headers),
             event_type=one_line(event.type, MAX_NAME_LENGTH),
             project=one_line(event.project_slug or "", MAX_NAME_LENGTH),
             hook_id=hook_id_in(headers),
-            branch=one_line(event.artifact.branch or "", MAX_REF_LENGTH),
-            commit_hash=one_line(subject.commit_hash or "", MAX_REF_LENGTH),
+            branch=one_line(branch or "", MAX_REF_LENGTH),
+            commit_hash=one_line(commit_hash or "", MAX_REF_LENGTH),
             summary=summary_of(event),
             subject=subject_of(event),
             headers={name: headers[name] for name in headers if name != SIGNATURE_HEADER},
@@ -175,10 +174,7 @@ class Envelope:
 
 def projects_named_in(body: bytes) -> set[str]:
     """Return the projects that a body names, in the answer and in the variables of the query."""
-    event = readable_event(body)
-    asked_for = Record(event.variables)
-    named = {event.project.slug, asked_for.text("projectSlug"), asked_for.text("projectId")}
-    return {slug for slug in named if slug is not None}
+    return set(readable_event(body).named_projects)
 
 
 def is_allowed(slug: str, patterns: Sequence[str]) -> bool:
@@ -216,6 +212,13 @@ def delivery_id_in(headers: Mapping[str, str]) -> str:
             "letters, digits and the signs . _ : ~ = + @ -"
         )
     return delivery_id
+
+
+def _built_or_measured(event: Event) -> tuple[str | None, str | None]:
+    """Return the branch and the commit that an event is about, one of an unknown event too."""
+    artifact = values.mapping(event.project.raw.get("artifact"))
+    snapshot = values.mapping(event.project.raw.get("snapshot"))
+    return values.text(artifact.get("branch")), values.text((artifact or snapshot).get("hash"))
 
 
 def _as_utf8(value: str) -> str:

@@ -5,7 +5,7 @@ and however many of the signals it is connected to. It may be a plain or an `asy
 
 sender:   the `Delivery` class
 delivery: the stored `Delivery`, an instance of the receiver's own
-event:    its `payloads.Event`, parsed afresh for each receiver
+event:    its `payloads.Event`, of the class of its signal, parsed afresh for each receiver
 signal:   the signal that found the receiver, among `**kwargs` as for each Django signal
 
 Each call runs in a database transaction of its own, together with the `ReceiverRun` that records
@@ -15,25 +15,43 @@ is rolled back, the traceback recorded, and the receiver tried again later.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar, overload
 
 from django.dispatch import Signal
 
 from . import events
+from .payloads import (
+    BundleFinished,
+    Event,
+    LabSnapshotCompleted,
+    LabSnapshotReportCompleted,
+    SourceFinished,
+)
 from .text import one_line
 
 MAX_LABEL_LENGTH: Final = 200
 
-_Receiver = TypeVar("_Receiver", bound=Callable[..., Any])
+_Event_co = TypeVar("_Event_co", bound=Event, covariant=True)
+_Event_contra = TypeVar("_Event_contra", bound=Event, contravariant=True)
 
 
-class EventSignal(Signal):
+class Receiver(Protocol[_Event_contra]):
+    """What a type checker takes for a receiver of an event: it is called by keyword."""
+
+    def __call__(
+        self, *, sender: Any, delivery: Any, event: _Event_contra, **kwargs: Any
+    ) -> object:
+        """Handle an event; what is returned is ignored, unless it is to be awaited."""
+
+
+class EventSignal(Signal, Generic[_Event_co]):
     """A signal sent for each delivery whose event type its pattern matches.
 
     `events.compiled` says how a pattern reads, and what it raises. Only the signals of this module
-    are sent, and those that `receive` makes.
+    are sent, and those that `receive` makes. To a type checker it is generic in the class of its
+    events, so that a receiver of another event cannot be connected.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -43,6 +61,16 @@ class EventSignal(Signal):
 
     def __repr__(self) -> str:
         return f"<EventSignal {self.pattern!r}>"
+
+    def connect(
+        self,
+        receiver: Receiver[_Event_co],
+        sender: object | None = None,
+        weak: bool = True,  # noqa: FBT001, FBT002  # as Django has it
+        dispatch_uid: Hashable | None = None,
+    ) -> None:
+        """Connect a receiver, as with any signal of Django."""
+        super().connect(receiver, sender, weak, dispatch_uid)
 
     def matches(self, event_type: str) -> bool:
         """Say whether a delivery of this event type is sent to the signal's receivers."""
@@ -55,19 +83,24 @@ class EventSignal(Signal):
 
 
 # Sent for every delivery, of a known event or not, also for a body that could not be read.
-delivery_received: Final = EventSignal("*")
+delivery_received: Final[EventSignal[Event]] = EventSignal("*")
 
-# Sent when Perfsee has finished the analysis of a bundle, passed or failed: `event.artifact`.
-bundle_finished: Final = EventSignal(events.BUNDLE_FINISHED)
+# Sent when Perfsee has finished the analysis of a bundle, passed or failed:
+# `event.bundle.artifact` and `event.bundle.baseline`.
+bundle_finished: Final[EventSignal[BundleFinished]] = EventSignal(events.BUNDLE_FINISHED)
 
 # Sent when all reports of a lab snapshot are in: `event.snapshot` and its `reports`.
-lab_snapshot_completed: Final = EventSignal(events.LAB_SNAPSHOT_COMPLETED)
+lab_snapshot_completed: Final[EventSignal[LabSnapshotCompleted]] = EventSignal(
+    events.LAB_SNAPSHOT_COMPLETED
+)
 
 # Sent when one report of a lab snapshot is in: `event.snapshot_report`.
-lab_snapshot_report_completed: Final = EventSignal(events.LAB_SNAPSHOT_REPORT_COMPLETED)
+lab_snapshot_report_completed: Final[EventSignal[LabSnapshotReportCompleted]] = EventSignal(
+    events.LAB_SNAPSHOT_REPORT_COMPLETED
+)
 
 # Sent when the source analysis of a lab report is finished: `event.snapshot_report`.
-source_finished: Final = EventSignal(events.SOURCE_FINISHED)
+source_finished: Final[EventSignal[SourceFinished]] = EventSignal(events.SOURCE_FINISHED)
 
 # Sent when a delivery is dead: a receiver has given up, or failed at the last attempt. Its
 # receivers are called `receiver(sender, delivery, runs, **kwargs)`, where `runs` is the last
@@ -75,7 +108,7 @@ source_finished: Final = EventSignal(events.SOURCE_FINISHED)
 # transaction, and what they raise is logged and changes nothing.
 delivery_failed: Final = Signal()
 
-_signals: Final = {
+_signals: Final[dict[str, EventSignal[Event]]] = {
     signal.pattern: signal
     for signal in (
         bundle_finished,
@@ -87,19 +120,54 @@ _signals: Final = {
 }
 
 
-def receive(pattern: str, **connect: Any) -> Callable[[_Receiver], _Receiver]:
-    """Connect the decorated receiver to the events that a pattern matches.
-
-    `pattern` is written as in a hook's event field in Perfsee, such as `"bundle:*,lab:*"`; it
-    also takes in events that Perfsee adds later. `connect` goes to `Signal.connect` (`weak`,
-    `dispatch_uid`, `sender`).
+def signal_of(pattern: str) -> EventSignal[Event]:
+    """Return the signal of a pattern of events, one and the same for each that is written alike.
 
     Raises:
         ValueError: the pattern names no event at all.
     """
-    signal = _signals.setdefault(pattern, EventSignal(pattern))
+    return _signals.setdefault(pattern, EventSignal(pattern))
 
-    def decorate(receiver: _Receiver) -> _Receiver:
+
+_OfAny = TypeVar("_OfAny", bound=Receiver[Event])
+_OfBundle = TypeVar("_OfBundle", bound=Receiver[BundleFinished])
+_OfSnapshot = TypeVar("_OfSnapshot", bound=Receiver[LabSnapshotCompleted])
+_OfReport = TypeVar("_OfReport", bound=Receiver[LabSnapshotReportCompleted])
+_OfSource = TypeVar("_OfSource", bound=Receiver[SourceFinished])
+
+
+@overload
+def receive(
+    to: EventSignal[BundleFinished] | Literal["bundle:finished"], **connect: Any
+) -> Callable[[_OfBundle], _OfBundle]: ...
+@overload
+def receive(
+    to: EventSignal[LabSnapshotCompleted] | Literal["lab:snapshot-completed"], **connect: Any
+) -> Callable[[_OfSnapshot], _OfSnapshot]: ...
+@overload
+def receive(
+    to: EventSignal[LabSnapshotReportCompleted] | Literal["lab:snapshot-report-completed"],
+    **connect: Any,
+) -> Callable[[_OfReport], _OfReport]: ...
+@overload
+def receive(
+    to: EventSignal[SourceFinished] | Literal["source:finished"], **connect: Any
+) -> Callable[[_OfSource], _OfSource]: ...
+@overload
+def receive(to: EventSignal[Event] | str, **connect: Any) -> Callable[[_OfAny], _OfAny]: ...
+def receive(to: EventSignal[Event] | str, **connect: Any) -> Callable[[Any], Any]:
+    """Connect the decorated receiver to a signal, or to the events that a pattern matches.
+
+    A pattern is written as in a hook's event field in Perfsee, such as `"bundle:*,lab:*"`; it
+    also takes in events that Perfsee adds later. `connect` goes to `Signal.connect` (`weak`,
+    `dispatch_uid`, `sender`). A type checker holds that the receiver takes the signal's event.
+
+    Raises:
+        ValueError: the pattern names no event at all.
+    """
+    signal = signal_of(to) if isinstance(to, str) else to
+
+    def decorate(receiver: Any) -> Any:
         signal.connect(receiver, **connect)
         return receiver
 
@@ -112,7 +180,7 @@ class ConnectedReceiver:
 
     label: str
     function: Callable[..., Any]
-    signal: EventSignal
+    signal: EventSignal[Event]
 
 
 def receivers_of(event_type: str, sender: object) -> list[ConnectedReceiver]:
@@ -130,7 +198,7 @@ def named(receivers: Iterable[ConnectedReceiver], only: Collection[str]) -> list
     return [receiver for receiver in receivers if not only or receiver.label in only]
 
 
-def _found(sender: object, wanted: Callable[[EventSignal], bool]) -> list[ConnectedReceiver]:
+def _found(sender: object, wanted: Callable[[EventSignal[Event]], bool]) -> list[ConnectedReceiver]:
     """Return the receivers of the wanted signals, each with the first of them that it is on.
 
     They are labelled among the receivers of all signals: so a number behind a name means the same

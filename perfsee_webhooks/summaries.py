@@ -5,8 +5,17 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from . import events
-from .payloads import Artifact, Event, Snapshot, SnapshotReport
+from .payloads import (
+    Artifact,
+    BundleFinished,
+    Event,
+    LabSnapshotCompleted,
+    LabSnapshotReportCompleted,
+    Snapshot,
+    SnapshotReport,
+    SnapshotStatus,
+    SourceFinished,
+)
 from .text import one_line
 
 MAX_LENGTH: Final = 200
@@ -16,14 +25,14 @@ _NAMELESS: Final = "?"
 
 def summary_of(event: Event) -> str:
     """Return for instance `main @ feat/webhook passed, score 57`, empty for an unknown event."""
-    match event.type:
-        case events.BUNDLE_FINISHED:
-            line = _of_artifact(event.artifact)
-        case events.LAB_SNAPSHOT_COMPLETED:
+    match event:
+        case BundleFinished():
+            line = _of_artifact(event.bundle.artifact)
+        case LabSnapshotCompleted():
             line = _of_snapshot(event.snapshot)
-        case events.LAB_SNAPSHOT_REPORT_COMPLETED:
+        case LabSnapshotReportCompleted():
             line = _of_report(event.snapshot_report)
-        case events.SOURCE_FINISHED:
+        case SourceFinished():
             line = "source of " + _of_report(event.snapshot_report)
         case _:
             line = ""
@@ -36,14 +45,14 @@ def subject_of(event: Event) -> str:
     Together with event type and project it finds the previous delivery to compare with. It is
     empty for an unknown event.
     """
-    match event.type:
-        case events.BUNDLE_FINISHED:
-            subject = _built(event.artifact)
-        case events.LAB_SNAPSHOT_COMPLETED:
+    match event:
+        case BundleFinished():
+            subject = _built(event.bundle.artifact)
+        case LabSnapshotCompleted():
             subject = "snapshot"
-        case events.LAB_SNAPSHOT_REPORT_COMPLETED | events.SOURCE_FINISHED:
+        case LabSnapshotReportCompleted() | SourceFinished():
             report = event.snapshot_report
-            subject = f"{_measured(report)} in {report.environment or _NAMELESS}"
+            subject = f"{_measured(report)} in {report.environment.name or _NAMELESS}"
         case _:
             subject = ""
     return one_line(subject, MAX_LENGTH)
@@ -56,7 +65,7 @@ def _of_artifact(artifact: Artifact) -> str:
 
 def _of_snapshot(snapshot: Snapshot) -> str:
     reports = snapshot.reports
-    failed = sum(report.status == "Failed" for report in reports)
+    failed = sum(report.status == SnapshotStatus.FAILED for report in reports)
     counted = f"{len(reports)} report{'' if len(reports) == 1 else 's'}"
     return (
         f"{snapshot.title or f'snapshot {snapshot.id or _NAMELESS}'} {_words(snapshot.status)}, "
@@ -74,7 +83,7 @@ def _built(artifact: Artifact) -> str:
 
 def _measured(report: SnapshotReport) -> str:
     measured = report.page.name or report.page.url or _NAMELESS
-    return measured + (f" on {report.profile}" if report.profile else "")
+    return measured + (f" on {report.profile.name}" if report.profile.name else "")
 
 
 def _words(status: str | None) -> str:

@@ -62,7 +62,7 @@ def no_receivers() -> Iterator[None]:
         _set_receivers(signal, connected)
 
 
-def _set_receivers(signal: signals.EventSignal, receivers: list[Any]) -> None:
+def _set_receivers(signal: signals.EventSignal[Any], receivers: list[Any]) -> None:
     signal.receivers = receivers
     signal.sender_receivers_cache.clear()
 

@@ -16,7 +16,7 @@ from example_project.board.receivers import announce_score
 from perfsee_webhooks.envelope import Envelope
 from perfsee_webhooks.exceptions import GiveUp
 from perfsee_webhooks.models import Delivery
-from perfsee_webhooks.payloads import Event
+from perfsee_webhooks.payloads import BundleFinished
 from perfsee_webhooks.processing import process
 from perfsee_webhooks.sending import perfsee_headers
 
@@ -106,4 +106,4 @@ def test_announce_score__is_tried_again_where_the_chat_is_down(chat, delivery):
 
 def test_announce_score__does_nothing_without_a_chat(settings):
     settings.BOARD_CHAT_URL = ""
-    announce_score(sender=Delivery, delivery=Delivery(), event=Event({}))
+    announce_score(sender=Delivery, delivery=Delivery(), event=BundleFinished())

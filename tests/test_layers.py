@@ -17,26 +17,28 @@ MAX_LINES = 350
 # From the ground up: a module imports from the rows above it only. Where modules of one layer
 # build on each other, the layer has several rows.
 ROWS = (
-    {"exceptions", "conf", "text", "events", "records", "rates", "javascript"},
-    {"templatetags"},
-    {"signals", "signatures", "payloads", "samples", "comparison"},
+    {"exceptions", "conf", "text", "events", "rates", "javascript"},
+    {"templatetags", "payloads", "log"},
+    {"signals", "signatures", "samples", "comparison"},
     {"summaries"},
     {"envelope"},
-    {"sending", "agreement", "verification", "trials"},
+    {"sending", "agreement", "verification"},
     {"snippets"},
     {"models"},
-    {"leases", "history", "acceptance", "diagnosis", "selection"},
+    {"leases", "history", "acceptance", "diagnosis", "selection", "export"},
+    {"stats"},
     {"overview"},
     {"processing"},
     {"tasks"},
     {"replay"},
     {"sweep", "doctor", "pruning"},
-    {"views", "admin", "api", "management"},
+    {"views", "admin", "api", "management", "health", "prometheus"},
     {"urls"},
     {"checks"},
     {"apps"},
     # What a site's own tests import, and nothing else.
     {"testing"},
+    {"pytest_plugin"},
 )
 ROW_OF = {name: number for number, row in enumerate(ROWS) for name in row}
 
@@ -45,9 +47,12 @@ ROW_OF = {name: number for number, row in enumerate(ROWS) for name in row}
 # for the bar that rich draws.
 ALLOWED = {"django", "asgiref", "perfsee_webhooks"}
 ALLOWED_IN = {
-    "api": {"rest_framework"},
+    "api": {"rest_framework", "django_filters", "drf_spectacular"},
+    "health": {"health_check"},
+    "prometheus": {"prometheus_client"},
     "tasks": {"django_tasks"},
     "management": {"rich"},
+    "pytest_plugin": {"pytest"},
 }
 
 # Colorama only where it is installed.

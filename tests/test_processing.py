@@ -14,6 +14,7 @@ from django.utils import timezone
 from perfsee_webhooks import processing, signals
 from perfsee_webhooks.exceptions import GiveUp, LeaseLost, RetryLater
 from perfsee_webhooks.models import Delivery, ReceiverRun, Replay
+from perfsee_webhooks.payloads import BundleFinished
 from perfsee_webhooks.processing import MAX_BACKOFF, process
 
 from .replays import opened_again
@@ -42,7 +43,8 @@ def test_process__calls_a_receiver_as_documented(delivery, connect):
     call = receiver.call_args.kwargs
     assert call["sender"] is Delivery
     assert call["delivery"] == delivery
-    assert call["event"].artifact.score == 57
+    assert call["event"].bundle.artifact.score == 57
+    assert type(call["event"]) is type(delivery.event) is BundleFinished
     assert call["signal"] is signals.bundle_finished
 
 
@@ -229,7 +231,7 @@ def test_process__gives_each_receiver_things_of_its_own(delivery, connect):
     good = connect(name="good")
     process(delivery.pk)
     assert good.call_args.kwargs["delivery"] == delivery
-    assert good.call_args.kwargs["event"].artifact.score == 57
+    assert good.call_args.kwargs["event"].bundle.artifact.score == 57
 
 
 def test_process__rolls_back_a_receiver_whose_lease_was_taken_over(delivery, connect):

@@ -5,11 +5,12 @@ import gc
 from typing import Any
 from unittest.mock import create_autospec
 
+import django.dispatch
 import pytest
 
 from perfsee_webhooks import events, signals
 from perfsee_webhooks.models import Delivery
-from perfsee_webhooks.signals import EventSignal, receive, receivers_of
+from perfsee_webhooks.signals import EventSignal, receive, receivers_of, signal_of
 
 from .conftest import documented_receiver
 
@@ -79,6 +80,26 @@ def test_receive__events_that_the_pattern_matches(pattern, matching):
     receiver = create_autospec(documented_receiver)
     assert receive(pattern, weak=False)(receiver) is receiver
     assert tuple(name for name in events.KNOWN if functions_of(name) == [receiver]) == matching
+
+
+def test_receive__signal():
+    receiver = create_autospec(documented_receiver)
+    assert receive(signals.bundle_finished, weak=False)(receiver) is receiver
+    assert functions_of(events.BUNDLE_FINISHED) == [receiver]
+    assert functions_of(events.SOURCE_FINISHED) == []
+
+
+def test_receive__as_with_any_signal_of_django():
+    receiver = create_autospec(documented_receiver)
+    django.dispatch.receiver(signals.bundle_finished, weak=False)(receiver)
+    signals.source_finished.connect(receiver, Delivery, False, "once")
+    assert functions_of(events.BUNDLE_FINISHED) == [receiver]
+    assert functions_of(events.SOURCE_FINISHED) == [receiver]
+
+
+def test_signal_of__one_for_each_pattern():
+    assert signal_of(events.BUNDLE_FINISHED) is signals.bundle_finished
+    assert signal_of("bundle:*") is signal_of("bundle:*") is not signal_of("*:finished")
 
 
 def test_receive__metacharacters_are_literal():

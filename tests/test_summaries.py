@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from perfsee_webhooks import events
-from perfsee_webhooks.payloads import Event
+from perfsee_webhooks.payloads import read_event
 from perfsee_webhooks.samples import sample_body
 from perfsee_webhooks.summaries import MAX_LENGTH, subject_of, summary_of
 
@@ -15,7 +15,9 @@ from .strategies import EVENTS_OF_ANY_TYPES, is_storable
 
 
 def summary(event_type: str, **project: Any) -> str:
-    return summary_of(Event({"eventType": event_type, "payload": {"data": {"project": project}}}))
+    return summary_of(
+        read_event({"eventType": event_type, "payload": {"data": {"project": project}}})
+    )
 
 
 @pytest.mark.parametrize(
@@ -28,7 +30,7 @@ def summary(event_type: str, **project: Any) -> str:
     ],
 )
 def test_summary_of__samples(event_type, line):
-    assert summary_of(Event(json.loads(sample_body(event_type)))) == line
+    assert summary_of(read_event(json.loads(sample_body(event_type)))) == line
 
 
 @pytest.mark.parametrize(
@@ -41,12 +43,12 @@ def test_summary_of__samples(event_type, line):
     ],
 )
 def test_subject_of__samples(event_type, subject):
-    assert subject_of(Event(json.loads(sample_body(event_type)))) == subject
+    assert subject_of(read_event(json.loads(sample_body(event_type)))) == subject
 
 
 @given(event=EVENTS_OF_ANY_TYPES)
 def test_subject_of__fits_its_column_whatever_comes(event):
-    assert is_storable(subject_of(Event(event)), MAX_LENGTH)
+    assert is_storable(subject_of(read_event(event)), MAX_LENGTH)
 
 
 @pytest.mark.parametrize(
@@ -119,4 +121,4 @@ def test_summary_of__long_name_is_cut():
 
 @given(raw=EVENTS_OF_ANY_TYPES)
 def test_summary_of__anything_at_any_key(raw):
-    assert is_storable(summary_of(Event(json.loads(json.dumps(raw)))), MAX_LENGTH)
+    assert is_storable(summary_of(read_event(json.loads(json.dumps(raw)))), MAX_LENGTH)

@@ -8,11 +8,17 @@ from urllib.request import Request, urlopen
 
 from django.conf import settings
 from django.db.models import F
-from django.dispatch import receiver
 
 from perfsee_webhooks.exceptions import GiveUp
 from perfsee_webhooks.models import Delivery
-from perfsee_webhooks.payloads import Event, SnapshotReport
+from perfsee_webhooks.payloads import (
+    ArtifactStatus,
+    BundleFinished,
+    Event,
+    LabSnapshotCompleted,
+    LabSnapshotReportCompleted,
+    SnapshotReport,
+)
 from perfsee_webhooks.signals import bundle_finished, receive
 from perfsee_webhooks.text import lines, one_line
 
@@ -25,10 +31,12 @@ class ImpossibleScore(GiveUp):
     """A score that is not between 0 and 100, which no other attempt would mend."""
 
 
-@receiver(bundle_finished)
-def keep_score(sender: type[Delivery], delivery: Delivery, event: Event, **kwargs: Any) -> None:
+@receive(bundle_finished)
+def keep_score(
+    sender: type[Delivery], delivery: Delivery, event: BundleFinished, **kwargs: Any
+) -> None:
     """Keep the latest score of the bundle on its branch."""
-    artifact = event.artifact
+    artifact = event.bundle.artifact
     if artifact.score is not None and not 0 <= artifact.score <= 100:
         raise ImpossibleScore(f"{artifact.score} is not between 0 and 100")
     built_at = artifact.created_at or delivery.received_at
@@ -41,15 +49,17 @@ def keep_score(sender: type[Delivery], delivery: Delivery, event: Event, **kwarg
     # Deliveries may come out of order: an older build never replaces a newer one.
     BundleScore.objects.filter(pk=score.pk, built_at__lte=built_at).update(
         score=artifact.score,
-        baseline_score=artifact.baseline.score,
-        has_passed=artifact.status == "Passed",
+        baseline_score=event.bundle.baseline.score,
+        has_passed=artifact.status == ArtifactStatus.PASSED,
         built_at=built_at,
     )
     BundleScore.objects.filter(pk=score.pk).update(builds=F("builds") + 1)
 
 
-@receiver(bundle_finished)
-def announce_score(sender: type[Delivery], delivery: Delivery, event: Event, **kwargs: Any) -> None:
+@receive(bundle_finished)
+def announce_score(
+    sender: type[Delivery], delivery: Delivery, event: BundleFinished, **kwargs: Any
+) -> None:
     """Tell the chat, if the site has one. A chat that is down makes the receiver run again."""
     if not settings.BOARD_CHAT_URL:
         return
@@ -65,8 +75,12 @@ async def keep_reports(
     sender: type[Delivery], delivery: Delivery, event: Event, **kwargs: Any
 ) -> None:
     """Keep the latest report of each page that a snapshot or a single report is about."""
-    for report in event.snapshot.reports or [event.snapshot_report]:
-        await _keep_report(delivery, report)
+    match event:
+        case LabSnapshotCompleted():
+            for report in event.snapshot.reports:
+                await _keep_report(delivery, report)
+        case LabSnapshotReportCompleted():
+            await _keep_report(delivery, event.snapshot_report)
 
 
 async def _keep_report(delivery: Delivery, report: SnapshotReport) -> None:
@@ -80,7 +94,7 @@ async def _keep_report(delivery: Delivery, report: SnapshotReport) -> None:
     kept, created = await PageReport.objects.aget_or_create(
         project=delivery.project,
         page=one_line(report.page.name or "", 200),
-        profile=one_line(report.profile or "", 200),
+        profile=one_line(report.profile.name or "", 200),
         defaults=values,
     )
     if not created:

@@ -12,10 +12,10 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from ..conf import webhook_settings
 from ..models import Delivery, DeliveryQuerySet, ReceiverRun
 from .base import NOTHING, ReadOnlyAdmin, moment_of, two_lines
 from .detail import detail_of, fieldsets_of
+from .export import EXPORT_URL, export_view
 from .filters import EventFilter, FailureGroupFilter, ProjectFilter, ReplayFilter
 from .overview import OVERVIEW_URL, overview_view
 from .planning import DRY_RUN_URL, PLAN_URL, dry_run_view, keys_query, may_replay, plan_query
@@ -53,13 +53,15 @@ class DeliveryAdmin(ReadOnlyAdmin):
     pruned = moment_of("body_pruned_at", "bytes pruned")
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the overview and the dry run."""
+        """Add the overview, the dry run and the export."""
         wrap = self.admin_site.admin_view
         view = wrap(partial(dry_run_view, model_admin=self))
         dry_run = path("<int:primary_key>/dry-run/", view, name=DRY_RUN_URL)
         view = wrap(partial(overview_view, model_admin=self))
         overview = path("overview/", view, name=OVERVIEW_URL)
-        return [overview, dry_run, *super().get_urls()]
+        download = wrap(partial(export_view, model_admin=self))
+        export = path("export/<str:kind>/", download, name=EXPORT_URL)
+        return [overview, dry_run, export, *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         """Return the deliveries with the time that their receivers took, without their bodies."""
@@ -107,12 +109,12 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @admin.display(description="page on Perfsee")
     def perfsee_page(self, delivery: Delivery) -> SafeString | str:
         """Link to what the delivery is about, on Perfsee's own site."""
-        path, site = delivery.event.page_path, webhook_settings.perfsee_url
-        if not path:
+        event = delivery.event
+        if not event.page_path:
             return NOTHING
-        if not site:
-            return f"{path} (set PERFSEE_URL for a link)"
-        return format_html('<a href="{0}" rel="noreferrer">{0}</a>', site + path)
+        if not event.perfsee_url:
+            return f"{event.page_path} (set PERFSEE_URL for a link)"
+        return format_html('<a href="{0}" rel="noreferrer">{0}</a>', event.perfsee_url)
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         """Say whether the user may replay deliveries."""

@@ -13,7 +13,7 @@ from django.template.defaultfilters import filesizeformat
 from ..comparison import ABSENT, Change, Difference, differences
 from ..envelope import parse_body
 from ..models import Delivery
-from ..records import Raw
+from ..payloads import Raw
 from ..text import escaped, one_line
 
 MAX_SHOWN_DIFFERENCES: Final = 200

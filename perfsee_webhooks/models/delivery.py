@@ -6,8 +6,9 @@ processes that try it at once exactly one succeeds.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from django.db import models
 from django.utils import timezone
@@ -18,6 +19,7 @@ from ..envelope import (
     MAX_NAME_LENGTH,
     MAX_REF_LENGTH,
     UNSIGNED,
+    Envelope,
     readable_event,
 )
 from ..exceptions import LeaseLost
@@ -166,6 +168,15 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event_type} {self.delivery_id}"
+
+    @classmethod
+    def of(cls, envelope: Envelope) -> Self:
+        """Return the delivery of a verified request, which is not stored yet."""
+        return cls(
+            next_attempt_at=envelope.received_at,
+            handed_over_at=envelope.received_at,
+            **{field.name: getattr(envelope, field.name) for field in fields(envelope)},
+        )
 
     @property
     def event(self) -> Event:

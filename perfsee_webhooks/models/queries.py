@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import uuid
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
@@ -132,11 +131,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             DatabaseError: the database did not take the row.
         """
         database = router.db_for_write(self.model)
-        delivery = self.model(
-            next_attempt_at=envelope.received_at,
-            handed_over_at=envelope.received_at,
-            **{field.name: getattr(envelope, field.name) for field in fields(Envelope)},
-        )
+        delivery = self.model.of(envelope)
         try:
             with _savepoint_inside_a_transaction(database):
                 delivery.save(force_insert=True, using=database)

@@ -22,6 +22,7 @@ from ..envelope import (
     hook_id_in,
 )
 from ..exceptions import BodyTooLarge, RequestRefused
+from ..log import ids
 from ..rates import Rate
 from ..text import one_line
 from .run import MAX_ASKER_LENGTH
@@ -64,7 +65,8 @@ class RejectionQuerySet(models.QuerySet["Rejection"]):
         if turn.is_first_refusal:
             logger.warning(
                 "Refused requests come quicker than they are kept: until there are fewer, most are "
-                "counted alone. The next one that is kept says how many they were."
+                "counted alone. The next one that is kept says how many they were.",
+                extra=ids(reason=refusal.code),
             )
         if not turn.is_allowed:
             return None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from typing import Any, Final, Self
 
 from django.db import models, router
 from django.utils import timezone
 
+from ..log import ids
 from .run import MAX_ASKER_LENGTH
+
+logger = logging.getLogger(__name__)
 
 MAX_REASON_LENGTH: Final = 200
 
@@ -181,4 +185,6 @@ class Replay(models.Model):
             return False
         for name, value in changes.items():
             setattr(self, name, value)
+        if "state" in changes:
+            logger.info("Replay %s is %s.", self.pk, self.state, extra=ids(replay=self.pk))
         return True

@@ -1,0 +1,138 @@
+"""The base of all payloads: a frozen dataclass that is read from an object of parsed JSON.
+
+A field is declared with the keys that it is read from, the newest first, such as
+`score: float | None = number("score")`. Reading never raises: what is missing, null, or of
+another type than promised is None, and an object that is missing is an empty one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from functools import cache
+from typing import Any, Final, Self, TypeVar
+
+from . import values
+from .enumerations import OpenEnumeration
+from .values import Raw
+
+_KEYS: Final = "keys"
+_READ: Final = "read"
+
+_Read = Callable[[Any], Any]
+_Value = TypeVar("_Value")
+_Record = TypeVar("_Record", bound="Record")
+_Enumeration = TypeVar("_Enumeration", bound=OpenEnumeration)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One object of a payload. It is true unless nothing at all was sent."""
+
+    raw: Raw = field(default_factory=lambda: values.NOTHING, repr=False, compare=False)
+    """The object as it was sent, with the keys that this version does not know."""
+
+    def __bool__(self) -> bool:
+        return bool(self.raw) or self != type(self)()
+
+    @classmethod
+    def read(cls, value: object) -> Self:
+        """Return the record for any JSON value; one that is no object reads as an empty one."""
+        raw = values.mapping(value)
+        return cls(raw=raw, **fields_in(raw, cls))
+
+
+def text(*keys: str) -> str | None:
+    """Declare text; a whole number is read as text."""
+    return _declared(keys, values.text, None)
+
+
+def integer(*keys: str) -> int | None:
+    """Declare a whole number."""
+    return _declared(keys, values.integer, None)
+
+
+def number(*keys: str) -> float | None:
+    """Declare a finite number."""
+    return _declared(keys, values.number, None)
+
+
+def flag(*keys: str) -> bool | None:
+    """Declare what is true or false."""
+    return _declared(keys, values.flag, None)
+
+
+def moment(*keys: str) -> datetime | None:
+    """Declare an ISO 8601 moment, read as an aware one in UTC."""
+    return _declared(keys, values.moment, None)
+
+
+def one_of(enumeration: type[_Enumeration], *keys: str) -> _Enumeration | None:
+    """Declare a member of an enumeration."""
+    return _declared(keys, enumeration.read, None)
+
+
+def nested(kind: type[_Record], *keys: str) -> _Record:
+    """Declare an object within, an empty one if it is missing.
+
+    Without a key it is the object itself, read as another kind.
+    """
+    read = _reader_of(kind)
+    return _declared(keys, read, read(None))
+
+
+def listed(kind: type[_Record], *keys: str) -> tuple[_Record, ...]:
+    """Declare the objects of a list, whatever else is in it left out."""
+    read = _reader_of(kind)
+
+    def read_each(value: object) -> tuple[_Record, ...]:
+        items = value if isinstance(value, list) else ()
+        return tuple(read(item) for item in items if isinstance(item, dict))
+
+    return _declared(keys, read_each, ())
+
+
+def keys_of(kind: type[Record]) -> dict[str, tuple[str, ...]]:
+    """Return the JSON keys that each declared field is read from, the newest first."""
+    return {
+        declared.name: declared.metadata[_KEYS]
+        for declared in fields(kind)
+        if _KEYS in declared.metadata
+    }
+
+
+def fields_in(raw: Raw, kind: type[Record]) -> dict[str, Any]:
+    """Return what an object says of the fields that a kind of record declares.
+
+    Where it says nothing, the field is left out, and so keeps its default.
+    """
+    said: dict[str, Any] = {}
+    for name, keys, read in _declarations_of(kind):  # type: ignore[arg-type]  # a class has a hash
+        if not keys:
+            said[name] = read(raw)
+        for key in keys:
+            sent = raw.get(key)
+            if sent is not None and (value := read(sent)) is not None:
+                said[name] = value
+                break
+    return said
+
+
+def _declared(keys: tuple[str, ...], read: Callable[[Any], _Value], default: _Value) -> _Value:
+    return field(default=default, metadata={_KEYS: keys, _READ: read})
+
+
+def _reader_of(kind: type[_Record]) -> Callable[[object], _Record]:
+    empty = kind()  # frozen, so that one stands for all that are missing
+    return lambda value: kind.read(value) if value else empty
+
+
+@cache
+def _declarations_of(kind: type[Record]) -> tuple[tuple[str, tuple[str, ...], _Read], ...]:
+    """Return name, keys and reader of each declared field; looked up once for each class."""
+    return tuple(
+        (declared.name, declared.metadata[_KEYS], declared.metadata[_READ])
+        for declared in fields(kind)
+        if _READ in declared.metadata
+    )
