@@ -12,6 +12,7 @@ from django.utils import timezone
 from .conf import webhook_settings
 from .envelope import DELIVERY_HEADER, UNSIGNED, Envelope, delivery_id_in
 from .exceptions import DeliveryConflict, MalformedRequest, RequestRefused
+from .log import ids_of
 from .models import Delivery, Rejection
 from .models.run import MAX_ASKER_LENGTH
 from .text import one_line
@@ -75,7 +76,7 @@ def accept(primary_key: int, *, accepted_by: str) -> Acceptance:
         primary_key,
         envelope.delivery_id,
         by,
-        extra={"delivery_id": envelope.delivery_id},
+        extra=ids_of(envelope, rejection=primary_key, requested_by=by),
     )
     return acceptance
 

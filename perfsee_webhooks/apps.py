@@ -13,7 +13,9 @@ class PerfseeWebhooksConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks."""
-        from .checks import check_database, check_settings
+        from . import checks as own
 
-        checks.register(check_settings, "perfsee_webhooks")
-        checks.register(check_database, "perfsee_webhooks")
+        for check in (own.check_settings, own.check_database, own.check_site):
+            checks.register(check, "perfsee_webhooks")
+        for check in (own.check_site_in_production, own.check_sweep):
+            checks.register(check, "perfsee_webhooks", deploy=True)

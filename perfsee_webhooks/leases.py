@@ -18,6 +18,7 @@ from django.db import connections, router
 
 from .conf import webhook_settings
 from .exceptions import LeaseLost
+from .log import ids
 from .models import Delivery
 
 logger = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class LeaseKeeper:
                 logger.exception(
                     "The lease of the delivery with primary key %s could not be renewed.",
                     delivery.pk,
-                    extra={"delivery_pk": delivery.pk},
+                    extra=ids(delivery_pk=delivery.pk),
                 )
         if held:
             connections[router.db_for_write(Delivery)].close()

@@ -19,6 +19,7 @@ from .conf import webhook_settings
 from .exceptions import GiveUp, LeaseLost, RetryLater
 from .history import History
 from .leases import lease_keeper
+from .log import ids_of
 from .models import Delivery, ReceiverRun
 from .signals import ConnectedReceiver, delivery_failed, receivers_of
 
@@ -57,7 +58,7 @@ def process(primary_key: int) -> Delivery | None:
         logger.warning(
             "Delivery %s was taken over by another process before it was settled.",
             delivery.delivery_id,
-            extra={"delivery_id": delivery.delivery_id},
+            extra=ids_of(delivery),
         )
     return delivery
 
@@ -66,6 +67,12 @@ def _run_and_settle(delivery: Delivery) -> None:
     receivers = receivers_of(delivery.event_type, sender=Delivery)
     history = History.of(delivery)
     if delivery.lost_attempt is not None:
+        logger.warning(
+            "Delivery %s is taken over: the process of its attempt %s was lost.",
+            delivery.delivery_id,
+            delivery.lost_attempt,
+            extra=ids_of(delivery, attempt=delivery.lost_attempt),
+        )
         _record_lost(delivery, delivery.lost_attempt, history.chosen(receivers), history)
     pending = history.pending(history.chosen(receivers))
     if delivery.attempts > webhook_settings.max_attempts:
@@ -90,6 +97,14 @@ def _settle(
         _die(delivery, failed)
     else:
         delivery.fail(next_attempt_at=timezone.now() + wait)
+    logger.log(
+        logging.ERROR if delivery.state == Delivery.State.DEAD else logging.INFO,
+        "Delivery %s is %s after attempt %s.",
+        delivery.delivery_id,
+        delivery.state,
+        delivery.attempts,
+        extra=ids_of(delivery, attempt=delivery.attempts, replay=delivery.replay_id),
+    )
 
 
 def _die(delivery: Delivery, failed: list[ReceiverRun]) -> None:
@@ -169,12 +184,15 @@ async def _result_of(awaitable: Awaitable[Any]) -> Any:
 
 
 def _log_failure(run: ReceiverRun, error: BaseException) -> None:
-    logger.error(
+    logger.log(
+        logging.WARNING if isinstance(error, RetryLater) else logging.ERROR,
         "Receiver %s failed on delivery %s.",
         run.receiver,
         run.delivery.delivery_id,
         exc_info=error,
-        extra={"delivery_id": run.delivery.delivery_id, "receiver": run.receiver},
+        extra=ids_of(
+            run.delivery, receiver=run.receiver, attempt=run.attempt, replay=run.replay_id
+        ),
     )
 
 

@@ -5,6 +5,7 @@ As long as its row is here, a delivery id is known, and a repeat of it runs noth
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,7 +14,10 @@ from django.db import router, transaction
 from django.utils import timezone
 
 from .conf import webhook_settings
+from .log import ids
 from .models import Delivery, DeliveryQuerySet, ReceiverRun, Rejection
+
+logger = logging.getLogger(__name__)
 
 BATCH_SIZE: Final = 1000
 
@@ -37,12 +41,16 @@ def prune_bodies(*, batch_size: int = BATCH_SIZE, show: Callable[[int], None]) -
     transaction of its own, so that to stop in between does no harm.
     """
     now = timezone.now()
-    return _in_batches(old_bodies(now), batch_size, show, lambda old: _empty(old, now))
+    count = _in_batches(old_bodies(now), batch_size, show, lambda old: _empty(old, now))
+    logger.info("Deliveries whose bytes were pruned: %s.", count, extra=ids(pruned=count))
+    return count
 
 
 def prune_rows(*, batch_size: int = BATCH_SIZE, show: Callable[[int], None]) -> int:
     """Remove deliveries older than `KEEP_ROWS` with their runs, as `prune_bodies` does."""
-    return _in_batches(old_rows(timezone.now()), batch_size, show, _delete)
+    count = _in_batches(old_rows(timezone.now()), batch_size, show, _delete)
+    logger.info("Deliveries that were pruned: %s.", count, extra=ids(pruned=count))
+    return count
 
 
 def _older_than(age: timedelta | None, now: datetime) -> DeliveryQuerySet:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from . import replay as replaying
 from .conf import INLINE, webhook_settings
+from .log import ids
 from .models import Delivery, Heartbeat, Replay
 from .models.heartbeat import SWEEP
 from .processing import process
@@ -60,8 +61,20 @@ def sweep(*, batch_size: int) -> Sweep:
         _take_up_overdue(report, batch_size)
         batches = _continue_replays()
         if not batches:
+            _log(report)
             return report
         report.replayed += sum(len(batch) for batch in batches)
+
+
+def _log(report: Sweep) -> None:
+    """Tell of a sweep; of one that found nothing only those who look closely."""
+    logger.log(
+        logging.INFO if report.total or report.replayed else logging.DEBUG,
+        "Swept: %s taken up, %s opened of replays.",
+        report.total,
+        report.replayed,
+        extra=ids(taken_up=report.total, replayed=report.replayed),
+    )
 
 
 def _take_up_overdue(report: Sweep, batch_size: int) -> None:
@@ -85,7 +98,11 @@ def _continue(replay: Replay) -> list[int] | None:
     try:
         return replaying.take_up(replay)
     except Exception:
-        logger.exception("Replay %s could not be carried on; a later sweep will try.", replay.pk)
+        logger.exception(
+            "Replay %s could not be carried on; a later sweep will try.",
+            replay.pk,
+            extra=ids(replay=replay.pk),
+        )
         return None
 
 
@@ -114,7 +131,7 @@ def _take_up(primary_key: int) -> str:
         logger.exception(
             "The delivery with primary key %s could not be processed; a later sweep will try.",
             primary_key,
-            extra={"delivery_pk": primary_key},
+            extra=ids(delivery_pk=primary_key),
         )
         return ERROR
     return delivery.state if delivery is not None else NOTHING_TO_DO

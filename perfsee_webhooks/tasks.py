@@ -18,6 +18,7 @@ from django.http import HttpResponseBase
 from django.utils.module_loading import import_string
 
 from .conf import INLINE, TASKS, webhook_settings
+from .log import ids
 from .models import Delivery
 from .processing import process
 
@@ -50,7 +51,7 @@ def hand_over(primary_key: int) -> bool:
         else:
             import_string(webhook_settings.processing)(primary_key)
     except Exception:
-        logger.exception(_FAILED, primary_key, "handed over", extra={"delivery_pk": primary_key})
+        logger.exception(_FAILED, primary_key, "handed over", extra=ids(delivery_pk=primary_key))
         _leave_to_the_sweep(primary_key)
         return False
     return True
@@ -63,7 +64,7 @@ def _leave_to_the_sweep(primary_key: int) -> None:
         logger.exception(
             "The sweep will take the delivery with primary key %s up only after LEASE.",
             primary_key,
-            extra={"delivery_pk": primary_key},
+            extra=ids(delivery_pk=primary_key),
         )
 
 
@@ -166,7 +167,7 @@ def start(primary_key: int) -> bool:
     try:
         process(primary_key)
     except Exception:
-        logger.exception(_FAILED, primary_key, "processed", extra={"delivery_pk": primary_key})
+        logger.exception(_FAILED, primary_key, "processed", extra=ids(delivery_pk=primary_key))
         return False
     return True
 
@@ -182,7 +183,10 @@ def task_where_configured(function: Any) -> Any:
     try:
         return task_of(function)
     except Exception:
-        logger.exception("PROCESSING is 'tasks', but there is no such task backend or queue.")
+        logger.exception(
+            "PROCESSING is 'tasks', but there is no such task backend or queue.",
+            extra=ids(task_backend=webhook_settings.task_backend, queue=webhook_settings.queue),
+        )
         return function
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Protocol
 
 from django.contrib.auth.decorators import login_not_required
@@ -20,6 +21,7 @@ from . import tasks
 from .conf import webhook_settings
 from .envelope import Envelope, kept_headers
 from .exceptions import BodyTooLarge, MalformedRequest, NotStored, RequestRefused
+from .log import ids, ids_of
 from .models import Delivery, Rejection
 from .verification import verify_request
 
@@ -62,6 +64,7 @@ class ReceiveView(View):
         response = HttpResponse(status=204)
         if delivery is not None:
             tasks.schedule([delivery.pk], response=response)
+        tasks.after(response, partial(_log_arrival, envelope, is_new=delivery is not None))
         return response
 
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
@@ -78,9 +81,17 @@ def _store(envelope: Envelope) -> Delivery | None:
         logger.exception(
             "Delivery %s is verified, but the database did not take it.",
             envelope.delivery_id,
-            extra={"delivery_id": envelope.delivery_id},
+            extra=ids_of(envelope),
         )
         raise NotStored("The delivery could not be stored.") from error
+
+
+def _log_arrival(envelope: Envelope, *, is_new: bool) -> None:
+    logger.info(
+        "Delivery %s was stored." if is_new else "Delivery %s came again.",
+        envelope.delivery_id,
+        extra=ids_of(envelope),
+    )
 
 
 def _refused(
@@ -89,10 +100,26 @@ def _refused(
     """Answer a refused request, and keep it where a person will see it."""
     if not isinstance(refusal, NotStored):
         try:
-            Rejection.objects.keep(refusal, headers, body, verified_by)
+            kept = Rejection.objects.keep(refusal, headers, body, verified_by)
         except DatabaseFailure:
-            logger.exception("A refused request (%s) could not be kept.", refusal.code)
+            logger.exception(
+                "A refused request (%s) could not be kept.",
+                refusal.code,
+                extra=ids(reason=refusal.code),
+            )
+        else:
+            _log_refusal(kept)
     return _answer(refusal.status, refusal.code, str(refusal))
+
+
+def _log_refusal(kept: Rejection | None) -> None:
+    """Tell of a refused request that is kept: anyone can send more of them than a log can hold."""
+    if kept is not None:
+        logger.warning(
+            "A request was refused: %s",
+            kept.detail,
+            extra=ids_of(kept, rejection=kept.pk, reason=kept.reason),
+        )
 
 
 def _answer(status: int, code: str, reason: str) -> JsonResponse:

@@ -1,18 +1,36 @@
 from __future__ import annotations
 
+import ast
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import django
 import pytest
 from django.conf import LazySettings
 from django.core import checks
-from django.db import connections
+from django.db import connection, connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
+from django.http.request import validate_host
+from django.test import Client
+from django.urls import clear_url_caches, include, path
+from django.utils import timezone
 
-from perfsee_webhooks.checks import check_database, check_settings
+import perfsee_webhooks.checks
+from perfsee_webhooks.checks import (
+    check_database,
+    check_settings,
+    check_site,
+    check_site_in_production,
+    check_sweep,
+)
 from perfsee_webhooks.conf import DEFAULTS, SQLITE_OPTIONS
+from perfsee_webhooks.models import Heartbeat
+
+from .sites import ROOT
 
 SECRET = "canary-of-sixteen-characters"
 IMPLEMENTATION = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
@@ -158,7 +176,7 @@ def test_check_settings__secrets(settings: LazySettings, secrets, ids):
         ({"1": {"SECRETS": [SECRET], "PROJECTS": "web-*"}}, ["E004"]),
         ({"1": {"SECRETS": [SECRET], "PROJECTS": [7]}}, ["E004"]),
         ({"1": {"PROJECTS": ["web-*"]}}, ["W003"]),
-        ({"1": {"PROJECTS": [], "SECRETS": []}}, ["W003"]),
+        ({"1": {"PROJECTS": [], "SECRETS": []}}, ["W016", "W003"]),
         ({"1": None, "2": {"SECRETS": ["short"]}, "3": {"SECRETS": ""}}, ["E004", "W002", "E003"]),
     ],
 )
@@ -280,11 +298,11 @@ def use_sqlite() -> Iterator[UseSQLite]:
         )
 
     yield use
-    for alias, connection in replaced.items():
-        if connection is None:
+    for alias, wrapper in replaced.items():
+        if wrapper is None:
             del connections[alias]
         else:
-            connections[alias] = connection
+            connections[alias] = wrapper
 
 
 @pytest.mark.parametrize("autocommit", [True, False])
@@ -330,7 +348,7 @@ def test_check_database__sqlite_that_forgets_what_it_committed(use_sqlite: UseSQ
     # A commit that is not on the disk is lost with the power, after its 204.
     command = f"PRAGMA journal_mode = WAL; PRAGMA synchronous = {mode};"
     use_sqlite(OPTIONS={**SQLITE_OPTIONS, "init_command": command})
-    assert len(check_database()) == 1
+    assert ids_of(check_database()) == ["W007"]
 
 
 def test_check_database__of_the_deliveries(settings: LazySettings, use_sqlite: UseSQLite):
@@ -364,3 +382,290 @@ def test_checks__are_registered(settings: LazySettings, monkeypatch: pytest.Monk
     settings.PERFSEE_WEBHOOKS = {}
     monkeypatch.setitem(connections["default"].settings_dict, "AUTOCOMMIT", False)
     assert sorted(ids_of(checks.run_checks(tags=["perfsee_webhooks"]))) == ["E008", "W006"]
+
+
+# Secrets and hooks, further
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        *("secret", "changeme", "Change-Me-Please", "YOUR_SECRET_HERE", "my-webhook-secret"),
+        *("replace me now", "xxxxxxxxxxxxxxxxxxxx", "0000000000000000", "password123", "…"),
+        *("<the hook's secret in Perfsee>", "${PERFSEE_SECRET}", "{{ perfsee_secret }}", "todo"),
+    ],
+)
+def test_check_settings__placeholder_of_a_secret(settings: LazySettings, secret):
+    assert ids_for(settings, SECRETS=[secret]) == ["W014"]
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "It’s a secret 🔑!",
+        "secret-of-the-shop-4711",
+        "correct horse battery staple",
+        "9" * 15 + "8",
+    ],
+)
+def test_check_settings__no_placeholder(settings: LazySettings, secret):
+    assert ids_for(settings, SECRETS=[secret]) == []
+
+
+@pytest.mark.parametrize("hook_id", ["", " 1", "1\n", "1\x00", "x" * 300])
+def test_check_settings__id_of_no_hook(settings: LazySettings, hook_id):
+    assert ids_for(settings, HOOKS={hook_id: {"SECRETS": [SECRET]}}) == ["W015"]
+
+
+@pytest.mark.parametrize("projects", [[], [""], ["web-*", " web"], ("web\n",)])
+def test_check_settings__projects_that_there_are_not(settings: LazySettings, projects):
+    hooks = {"1": {"SECRETS": [SECRET], "PROJECTS": projects}}
+    assert ids_for(settings, HOOKS=hooks) == ["W016"]
+
+
+# The setting, further
+
+
+@pytest.mark.parametrize("key", ["TASK_BACKEND", "QUEUE"])
+def test_check_settings__key_that_only_tasks_heed(settings: LazySettings, key):
+    assert ids_for(settings, **{key: "other"}) == ["W012"]
+
+
+@pytest.mark.parametrize(
+    ("url", "ids"),
+    [
+        ("https://perfsee.example/base/", []),
+        ("https://", ["E005"]),
+        ("https:///perfsee", ["E005"]),
+        ("http://[::1", ["E005"]),
+        ("https://user:canary@perfsee.example", ["W013"]),
+        ("https://perfsee.example/?token=canary", ["W013"]),
+        ("https://perfsee.example/#home", ["W013"]),
+        ("https://perfsee.example ", ["W013"]),
+    ],
+)
+def test_check_settings__address_of_perfsee(settings: LazySettings, url, ids):
+    assert ids_for(settings, PERFSEE_URL=url) == ids
+    assert "canary" not in str(check_settings())
+
+
+# The way of a request
+
+
+@pytest.fixture
+def urls(settings: LazySettings) -> Iterator[Callable[[list[Any]], None]]:
+    """Gives the site other addresses for one test."""
+
+    def use(patterns: list[Any]) -> None:
+        module = ModuleType("urls_of_a_test")
+        module.urlpatterns = patterns  # type: ignore[attr-defined]  # of a module made here
+        settings.ROOT_URLCONF = module
+
+    yield use
+    clear_url_caches()
+
+
+def test_check_site__nothing_to_tell():
+    assert check_site() == []
+
+
+def test_check_site__receiver_without_an_address(urls, settings: LazySettings):
+    urls([])
+    assert ids_of(check_site()) == ["W017"]
+    urls([path("x/", include("perfsee_webhooks.urls", namespace="other"))])
+    assert check_site() == []
+    del settings.ROOT_URLCONF
+    assert check_site() == []
+
+
+def test_check_site__api_without_its_apps(urls, settings: LazySettings):
+    api = path("api/", include(([], "perfsee_webhooks_api")))
+    urls([path("perfsee/", include("perfsee_webhooks.urls")), api])
+    assert check_site() == []
+    settings.INSTALLED_APPS = [
+        name for name in settings.INSTALLED_APPS if name not in ("rest_framework", "django_filters")
+    ]
+    [error] = check_site()
+    assert error.id == "perfsee_webhooks.E010"
+    assert "rest_framework and django_filters" in error.msg
+
+
+@pytest.mark.parametrize(
+    ("host", "ids"),
+    [
+        *(("*", []), ("hooks.example.com", []), (".example.com", []), ("[::1]", [])),
+        *(("127.0.0.1", []), ("https://hooks.example.com", ["W018"])),
+        *(("hooks.example.com:8000", ["W018"]), ("hooks.example.com/", ["W018"])),
+        *((" hooks.example.com", ["W018"]), ("*.example.com", ["W018"]), ("", ["W018"])),
+    ],
+)
+def test_check_site__hosts(settings: LazySettings, host, ids):
+    settings.ALLOWED_HOSTS = [host]
+    assert ids_of(check_site()) == ids
+    if ids:
+        # It is as the message says, or the check would be wrong.
+        assert not validate_host(host.removeprefix("https://").split(":")[0].strip(" /*"), [host])
+
+
+@pytest.mark.parametrize(
+    ("header", "ids"),
+    [
+        (None, []),
+        (("HTTP_X_FORWARDED_PROTO", "https"), []),
+        (("X-Forwarded-Proto", "https"), ["W019"]),
+        (("HTTP_X-Forwarded-Proto", "https"), ["W019"]),
+        ("HTTP_X_FORWARDED_PROTO", ["W019"]),
+        (("HTTP_X_FORWARDED_PROTO",), ["W019"]),
+    ],
+)
+def test_check_site__header_of_the_proxy(settings: LazySettings, header, ids):
+    settings.SECURE_PROXY_SSL_HEADER = header
+    assert ids_of(check_site()) == ids
+
+
+@pytest.fixture
+def bare(settings: LazySettings) -> LazySettings:
+    """A site with Django's own middleware only."""
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if name.startswith("django.")]
+    return settings
+
+
+@pytest.mark.django_db
+def test_check_site_in_production__redirects(bare):
+    def status():
+        return Client().post("/perfsee/webhook/").status_code
+
+    assert check_site_in_production() == []
+    bare.SECURE_SSL_REDIRECT = True
+    assert ids_of(check_site_in_production()) == ["W020"]
+    bare.SECURE_REDIRECT_EXEMPT = [r"^perfsee/webhook/?$"]
+    assert check_site_in_production() == []
+    assert status() == 400
+    bare.SECURE_REDIRECT_EXEMPT = [r"^health$"]
+    assert status() == 301
+    assert ids_of(check_site_in_production()) == ["W020"]
+    bare.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    assert check_site_in_production() == []
+
+
+def test_check_site_in_production__www(bare, client):
+    bare.PREPEND_WWW = True
+    assert ids_of(check_site_in_production()) == ["W021"]
+    assert client.post("/perfsee/webhook/").status_code == 301
+    bare.MIDDLEWARE = []
+    assert check_site_in_production() == []
+
+
+def test_check_site_in_production__limit_of_a_body(bare, webhook_setting):
+    bare.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+    webhook_setting(MAX_BODY_BYTES=1001)
+    assert check_site_in_production() == [], "the receiver itself heeds no limit of Django"
+    bare.MIDDLEWARE = [*bare.MIDDLEWARE, "mysite.middleware.log_bodies"]
+    [warning] = check_site_in_production()
+    assert warning.id == "perfsee_webhooks.W022"
+    assert "Not of Django are: mysite.middleware.log_bodies." in warning.msg
+    webhook_setting(MAX_BODY_BYTES=1000)
+    assert check_site_in_production() == []
+    webhook_setting(MAX_BODY_BYTES="1001")
+    assert check_site_in_production() == []
+
+
+def reads_the_body(get_response):
+    def middleware(request):
+        _read = request.body
+        return get_response(request)
+
+    return middleware
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("nothing_runs")
+@pytest.mark.parametrize(("own", "status"), [((), 204), ((f"{__name__}.reads_the_body",), 400)])
+def test_check_site_in_production__is_right_about_that_limit(bare, post, body, own, status):
+    bare.DATA_UPLOAD_MAX_MEMORY_SIZE = len(body) - 1
+    bare.MIDDLEWARE = [*bare.MIDDLEWARE, *own]
+    assert post(body).status_code == status
+
+
+# The sweep
+
+
+@pytest.fixture
+def in_production(settings: LazySettings) -> LazySettings:
+    settings.DEBUG = False
+    settings.PERFSEE_WEBHOOKS = {"SECRETS": [SECRET], "LEASE": timedelta(minutes=5)}
+    return settings
+
+
+def test_check_sweep__inline_processing_needs_one(in_production, webhook_setting):
+    assert ids_of(check_sweep()) == ["W023"]
+    assert ids_of(check_sweep(databases=["other"])) == ["W023"]
+    webhook_setting(PROCESSING="perfsee_webhooks.processing.process")
+    assert check_sweep() == []
+    webhook_setting(PROCESSING="inline", LEASE=5)
+    assert check_sweep() == []
+    webhook_setting(LEASE=timedelta(minutes=5))
+    in_production.DEBUG = True
+    assert check_sweep() == []
+
+
+@pytest.mark.django_db
+def test_check_sweep__looks_whether_one_ran(in_production):
+    assert ids_of(check_sweep(databases=["default"])) == ["W023"]
+    Heartbeat.objects.create(name="sweep", beat_at=timezone.now() - timedelta(minutes=6))
+    assert ids_of(check_sweep(databases=["default"])) == ["W023"]
+    Heartbeat.objects.update(beat_at=timezone.now())
+    assert check_sweep(databases=["default"]) == []
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {Heartbeat._meta.db_table} RENAME TO away")
+    assert ids_of(check_sweep(databases=["default"])) == ["W023"]
+
+
+# All of them
+
+
+@pytest.mark.django_db  # Django 6.1 names the databases to the checks by itself
+def test_checks__are_told_in_production_only_where_they_are_for_it(in_production, urls):
+    in_production.SECURE_SSL_REDIRECT = True
+    urls([])
+    tag = ["perfsee_webhooks"]
+    assert sorted(ids_of(checks.run_checks(tags=tag))) == ["W017"]
+    found = ids_of(checks.run_checks(tags=tag, include_deployment_checks=True))
+    assert sorted(found) == ["W017", "W020", "W022", "W023"]
+
+
+def messages_written() -> Iterator[tuple[str, bool]]:
+    """Yield the id of each message in the code, and whether it has a hint."""
+    for module in sorted(Path(perfsee_webhooks.checks.__path__[0]).glob("*.py")):
+        for node in ast.walk(ast.parse(module.read_bytes())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Error", "Warning"):
+                given = {keyword.arg: keyword.value for keyword in node.keywords}
+                yield ast.literal_eval(given["id"]), "hint" in given
+
+
+# A site may silence an id: what it stands for does not change, and it is not given away again.
+IDS = {
+    *("E001", "E002", "E003", "E004", "E005", "E007", "E008", "E009", "E010"),
+    *(f"W{number:03}" for number in range(1, 24)),
+}
+
+
+def test_checks__have_stable_ids_and_hints():
+    written = list(messages_written())
+    assert {message_id for message_id, _has_hint in written} == {
+        f"perfsee_webhooks.{short}" for short in IDS
+    }
+    assert all(has_hint for _message_id, has_hint in written)
+    often = Counter(message_id for message_id, _has_hint in written)
+    # One for each way in which a list of secrets can be none.
+    assert {message_id for message_id, number in often.items() if number > 1} == {
+        "perfsee_webhooks.E003"
+    }
+
+
+def test_checks__each_id_is_documented_and_tested():
+    documented = (ROOT / "docs" / "settings.md").read_text()
+    tests = Path(__file__).read_text()
+    for short in IDS:
+        assert f"`perfsee_webhooks.{short}` | " in documented, short
+        assert f'"{short}"' in tests or f'"perfsee_webhooks.{short}"' in tests, short

@@ -416,7 +416,7 @@ def test_post__answers_503_where_the_database_does_not_take_it(post, body, caplo
     assert answer.status_code == 503
     assert reason_of(answer) == "not_stored"
     assert [
-        record.delivery_id for record in caplog.records if record.name.startswith("perfsee")
+        record.perfsee_delivery_id for record in caplog.records if record.name.startswith("perfsee")
     ] == ["one"]
 
 

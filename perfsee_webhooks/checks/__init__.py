@@ -2,5 +2,13 @@
 
 from .database import check_database
 from .setting import check_settings
+from .site import check_site, check_site_in_production
+from .sweeping import check_sweep
 
-__all__ = ["check_database", "check_settings"]
+__all__ = [
+    "check_database",
+    "check_settings",
+    "check_site",
+    "check_site_in_production",
+    "check_sweep",
+]

@@ -8,6 +8,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from os import PathLike
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's own name
@@ -15,8 +16,7 @@ from django.utils.module_loading import import_string
 
 from ..conf import DEFAULTS, INLINE, TASKS
 from ..tasks import delivery_task
-
-SHORTEST_SAFE_SECRET: Final = 16
+from .secrets import check_hooks, check_secrets, has_secrets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,15 @@ def _is_text(value: Any) -> bool:
 
 def _is_duration(value: Any) -> bool:
     return isinstance(value, timedelta) and value > timedelta(0)
+
+
+def _is_address(value: Any) -> bool:
+    if not _is_text(value) or not value.startswith(("https://", "http://")):
+        return False
+    try:
+        return bool(urlsplit(value).hostname)
+    except ValueError:
+        return False
 
 
 _DURATION: Final = _Rule(expected="a timedelta above zero", holds=_is_duration)
@@ -61,7 +70,7 @@ _RULES: Final[Mapping[str, _Rule]] = {
     ),
     "PERFSEE_URL": _Rule(
         expected="an address that begins with https:// or http://, or None",
-        holds=lambda v: v is None or (_is_text(v) and v.startswith(("https://", "http://"))),
+        holds=lambda v: v is None or _is_address(v),
     ),
 }
 
@@ -83,11 +92,17 @@ def check_settings(**_kwargs: Any) -> list[CheckMessage]:
         *_broken_rules(values),
         *_without_effect(values),
         *_pruning(values),
-        *_secrets("SECRETS", values["SECRETS"]),
-        *_hooks(values["HOOKS"]),
+        *_perfsee_url(values["PERFSEE_URL"]),
+        *check_secrets("SECRETS", values["SECRETS"]),
+        *check_hooks(values["HOOKS"]),
         *_nothing_to_verify_with(values),
         *_processing(values["PROCESSING"]),
     ]
+
+
+def is_sound() -> bool:
+    """Say whether the setting holds no error, so that others may read it."""
+    return not any(message.is_serious() for message in check_settings())
 
 
 def _without_effect(values: Mapping[str, Any]) -> Iterator[CheckMessage]:
@@ -97,6 +112,13 @@ def _without_effect(values: Mapping[str, Any]) -> Iterator[CheckMessage]:
             hint="Remove it: nothing is spooled yet.",
             id="perfsee_webhooks.W010",
         )
+    for key in ("TASK_BACKEND", "QUEUE"):
+        if values["PROCESSING"] != TASKS and values[key] != DEFAULTS[key] and _is_text(values[key]):
+            yield Warning(
+                f"PERFSEE_WEBHOOKS[{key!r}] has no effect without PROCESSING 'tasks'.",
+                hint="Set PROCESSING to 'tasks', or remove it.",
+                id="perfsee_webhooks.W012",
+            )
 
 
 def _pruning(values: Mapping[str, Any]) -> Iterator[CheckMessage]:
@@ -106,6 +128,19 @@ def _pruning(values: Mapping[str, Any]) -> Iterator[CheckMessage]:
             "PERFSEE_WEBHOOKS keeps bodies for longer than rows, which hold them.",
             hint="Let KEEP_ROWS be the longer one: a delivery id is known as long as its row is.",
             id="perfsee_webhooks.W011",
+        )
+
+
+def _perfsee_url(url: Any) -> Iterator[CheckMessage]:
+    if not _is_address(url):
+        return
+    parts = urlsplit(url)
+    if parts.query or parts.fragment or "@" in parts.netloc or url != url.strip():
+        yield Warning(
+            "PERFSEE_WEBHOOKS['PERFSEE_URL'] has more than a scheme, a host and a path: it is the "
+            "beginning of links that people see.",
+            hint="Remove user, password, query and fragment: 'https://perfsee.example.com'.",
+            id="perfsee_webhooks.W013",
         )
 
 
@@ -130,83 +165,6 @@ def _broken_rules(values: Mapping[str, Any]) -> Iterator[CheckMessage]:
             )
 
 
-def _secrets(place: str, secrets: Any) -> Iterator[CheckMessage]:
-    if not isinstance(secrets, list | tuple):
-        yield Error(
-            f"{place} of PERFSEE_WEBHOOKS is not a list of secrets.",
-            hint='Write a list, the newest secret first: ["…"].',
-            id="perfsee_webhooks.E003",
-        )
-        return
-    for index, secret in enumerate(secrets):
-        yield from _secret(f"{place}[{index}]", secret)
-
-
-def _secret(place: str, secret: Any) -> Iterator[CheckMessage]:
-    if not isinstance(secret, str) or not secret or not _is_encodable(secret):
-        yield Error(
-            f"{place} of PERFSEE_WEBHOOKS is empty or no text that UTF-8 can encode.",
-            hint="Set it to the text of the hook's secret in Perfsee. It is never used as it is.",
-            id="perfsee_webhooks.E003",
-        )
-    elif secret != secret.strip():
-        yield Warning(
-            f"{place} of PERFSEE_WEBHOOKS begins or ends with white space.",
-            hint="Remove it, unless the secret in Perfsee has it too.",
-            id="perfsee_webhooks.W001",
-        )
-    elif len(secret) < SHORTEST_SAFE_SECRET:
-        yield Warning(
-            f"{place} of PERFSEE_WEBHOOKS is shorter than {SHORTEST_SAFE_SECRET} characters.",
-            hint="Who sees one signed delivery can guess a short secret. Set a long random one.",
-            id="perfsee_webhooks.W002",
-        )
-
-
-def _is_encodable(secret: str) -> bool:
-    try:
-        secret.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _hooks(hooks: Any) -> Iterator[CheckMessage]:
-    if not isinstance(hooks, Mapping):
-        yield _malformed_hooks("HOOKS")
-        return
-    for hook_id, hook in hooks.items():
-        place = f"HOOKS[{hook_id!r}]"
-        if not isinstance(hook_id, str) or not _is_hook(hook):
-            yield _malformed_hooks(place)
-            continue
-        yield from _secrets(f"{place}.SECRETS", hook.get("SECRETS", ()))
-        if hook.get("PROJECTS") is not None and not hook.get("SECRETS"):
-            yield Warning(
-                f"{place} of PERFSEE_WEBHOOKS limits the PROJECTS, but has no SECRETS of its own.",
-                hint="The hook id of a request is not signed: only a secret of its own binds a "
-                "sender to the hook and its projects.",
-                id="perfsee_webhooks.W003",
-            )
-
-
-def _is_hook(hook: Any) -> bool:
-    if not isinstance(hook, Mapping) or not hook.keys() <= {"SECRETS", "PROJECTS"}:
-        return False
-    projects = hook.get("PROJECTS")
-    return projects is None or (
-        isinstance(projects, list | tuple) and all(isinstance(item, str) for item in projects)
-    )
-
-
-def _malformed_hooks(place: str) -> CheckMessage:
-    return Error(
-        f"{place} of PERFSEE_WEBHOOKS is not what it should be.",
-        hint='Write {"<hook id>": {"SECRETS": ["…"], "PROJECTS": ["web-*"]}}, all of it text.',
-        id="perfsee_webhooks.E004",
-    )
-
-
 def _nothing_to_verify_with(values: Mapping[str, Any]) -> Iterator[CheckMessage]:
     if values["ALLOW_UNSIGNED"] is True:
         yield Warning(
@@ -214,18 +172,12 @@ def _nothing_to_verify_with(values: Mapping[str, Any]) -> Iterator[CheckMessage]
             hint="Set a secret for the hook in Perfsee and remove ALLOW_UNSIGNED.",
             id="perfsee_webhooks.W005",
         )
-    elif not values["SECRETS"] and not _has_secrets(values["HOOKS"]):
+    elif not values["SECRETS"] and not has_secrets(values["HOOKS"]):
         yield Warning(
             "PERFSEE_WEBHOOKS has no secret, so that every delivery is refused, and lost.",
             hint='Set PERFSEE_WEBHOOKS = {"SECRETS": ["<the hook\'s secret in Perfsee>"]}.',
             id="perfsee_webhooks.W006",
         )
-
-
-def _has_secrets(hooks: Any) -> bool:
-    return isinstance(hooks, Mapping) and any(
-        isinstance(hook, Mapping) and hook.get("SECRETS") for hook in hooks.values()
-    )
 
 
 def _processing(processing: Any) -> Iterator[CheckMessage]:

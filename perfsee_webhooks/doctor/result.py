@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ..log import ids
+
 logger = logging.getLogger(__name__)
 
 
@@ -52,7 +54,9 @@ def guarded(topic: str, examine: Callable[[], Result | Iterable[Result]]) -> Ite
         found = examine()
         yield from [found] if isinstance(found, Result) else found
     except Exception as error:
-        logger.debug("The examination of %s was broken off.", topic, exc_info=True)
+        logger.debug(
+            "The examination of %s was broken off.", topic, exc_info=True, extra=ids(topic=topic)
+        )
         yield bad(
             topic,
             f"It could not be examined: {type(error).__name__}: {error}",

@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 from django.utils.timesince import timesince
 
 from ..conf import INLINE, TASKS, webhook_settings
+from ..log import ids
 from ..models import Delivery, Heartbeat, Rejection
 from ..models.heartbeat import SWEEP
 from ..tasks import delivery_task
@@ -112,8 +113,10 @@ def _examine_tasks(wait: timedelta) -> Result:
         return untold
     try:
         seconds, failure = _wait_for(backend, result.id, wait)
-    except Exception as error:  # noqa: BLE001  # one keeps no results, or none yet: as above
-        logger.info("%s tells nothing of a task: %s", name, error)
+    except Exception as error:  # one keeps no results, or none yet: as above
+        logger.info(
+            "%s tells nothing of a task.", name, exc_info=error, extra=ids(task_backend=name)
+        )
         return untold
     if seconds is None:
         return bad(

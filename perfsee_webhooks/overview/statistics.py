@@ -16,9 +16,9 @@ from typing import Final
 from django.db.models import Count, Min, Q, Sum
 
 from ..conf import webhook_settings
-from ..models import Delivery, Heartbeat, ReceiverRun, Rejection, Replay
-from ..models.heartbeat import SWEEP
+from ..models import Delivery, ReceiverRun, Rejection, Replay
 from ..models.queries import DeliveryState
+from ..stats import is_sweep_missed, last_swept_at
 
 LATEST_RUNS: Final = 5_000
 MAX_REPLAYS: Final = 20
@@ -108,11 +108,11 @@ def standing(now: datetime) -> dict[str, Standing]:
 
 def sweep_life(standings: Mapping[str, Standing], now: datetime) -> SweepLife:
     """Return when the sweep last ran, and whether anything waits for it."""
-    beat_at = Heartbeat.objects.filter(name=SWEEP).values_list("beat_at", flat=True).first()
-    is_silent = beat_at is None or now - beat_at > webhook_settings.lease
-    is_overdue = any(item.overdue for item in standings.values())
-    is_needed = is_overdue or standings[DeliveryState.FAILED].number > 0
-    return SweepLife(beat_at=beat_at, is_missed=is_silent and is_needed)
+    beat_at = last_swept_at()
+    overdue = sum(item.overdue for item in standings.values())
+    failed = standings[DeliveryState.FAILED].number
+    is_missed = is_sweep_missed(beat_at, now, overdue=overdue, failed=failed)
+    return SweepLife(beat_at=beat_at, is_missed=is_missed)
 
 
 def open_replays() -> list[Replay]:

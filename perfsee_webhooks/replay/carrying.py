@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from .. import tasks
 from ..conf import TASKS, webhook_settings
+from ..log import ids
 from ..models import Delivery, Replay
 from ..selection import Selection
 
@@ -131,7 +132,11 @@ def _begin(primary_key: int) -> None:
         else:
             carry_out(primary_key, until=timezone.now() + AFTER_RESPONSE)
     except Exception:
-        logger.exception("Replay %s has stopped; the sweep will go on with it.", primary_key)
+        logger.exception(
+            "Replay %s has stopped; the sweep will go on with it.",
+            primary_key,
+            extra=ids(replay=primary_key),
+        )
 
 
 def continue_replay(primary_key: int) -> None:

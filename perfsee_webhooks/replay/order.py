@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
@@ -9,12 +10,15 @@ from typing import Final
 from django.db import router
 from django.db.models import Max
 
+from ..log import ids
 from ..models import Delivery, DeliveryQuerySet, Replay
 from ..models.replay import MAX_REASON_LENGTH
 from ..models.run import MAX_ASKER_LENGTH
 from ..selection import Selection
 from ..signals import connected_receivers
 from ..text import one_line
+
+logger = logging.getLogger(__name__)
 
 BATCH_SIZE: Final = 100
 
@@ -109,4 +113,11 @@ def start(
         ceiling=extent.ceiling,
     )
     replay.save(using=router.db_for_write(Delivery))
+    logger.info(
+        "Replay %s was asked for by %s: %s selected.",
+        replay.pk,
+        replay.requested_by,
+        replay.selected,
+        extra=ids(replay=replay.pk, requested_by=replay.requested_by),
+    )
     return replay
