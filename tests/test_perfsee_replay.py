@@ -283,19 +283,6 @@ def test_progress__of_nothing():
         show(0)
 
 
-def test_help__shows_an_example(site_database_url):
-    environment = running_environment(site_database_url, {"COLUMNS": "100"})
-    shown = subprocess.run(
-        [sys.executable, "manage.py", "perfsee_replay", "--help"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert "Example: manage.py perfsee_replay --state dead" in shown
-
-
 def test_bar__on_a_real_terminal(site_database_url):
     environment = running_environment(site_database_url, {"TERM": "xterm", "COLUMNS": "100"})
     ours, theirs = pty.openpty()

@@ -8,23 +8,27 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from perfsee_webhooks.doctor import Level, Result, examine
+from perfsee_webhooks.management.documented import DocumentedCommand
 
 MAX_WAIT_SECONDS: Final = 3600
 INDENTATION: Final = " " * 10
 
 
-class Command(BaseCommand):
+class Command(DocumentedCommand):
     """Prints what it finds, with what to do about it."""
 
     help = (
         "Examine settings, database, clock, task engine and sweep, and send a signed delivery "
-        "through the site's own URLs and middleware, which is taken back. No receiver is run. "
-        "Exits with 1 if it finds an error. "
-        "Example: manage.py perfsee_doctor --host hooks.example.com"
+        "through the site's own URLs and middleware, which is taken back. No receiver is run."
     )
+    examples = (
+        "manage.py perfsee_doctor --host hooks.example.com",
+        "manage.py perfsee_doctor --wait 30 --json",
+    )
+    exit_statuses = {0: "no error was found", 1: "an error was found"}
 
     # What they would refuse to start with is what it is here to tell.
     requires_system_checks = ()

@@ -7,23 +7,26 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.template.defaultfilters import pluralize
 from django.utils import timezone
 
 from perfsee_webhooks import pruning
 from perfsee_webhooks.conf import webhook_settings
+from perfsee_webhooks.management.documented import DocumentedCommand
 from perfsee_webhooks.management.progress import progress_on
 
 
-class Command(BaseCommand):
+class Command(DocumentedCommand):
     """Prunes in batches, each of them a transaction of its own."""
 
     help = (
         "Remove the bytes of deliveries older than KEEP_BODIES, and deliveries older than "
         "KEEP_ROWS with the history of their runs. What is not settled stays. "
-        "Run it every night: manage.py perfsee_prune. Look first: manage.py perfsee_prune --dry-run"
+        "Have cron run it every night."
     )
+    examples = ("manage.py perfsee_prune --dry-run", "manage.py perfsee_prune")
+    exit_statuses = {1: "the database did not answer; what was removed so far stays removed"}
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare what the command takes."""

@@ -6,25 +6,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.urls import NoReverseMatch, reverse
 
 from perfsee_webhooks import events, sending
 from perfsee_webhooks.conf import webhook_settings
+from perfsee_webhooks.management.documented import DocumentedCommand
 from perfsee_webhooks.samples import sample_body
 
 ORIGIN = "http://127.0.0.1:8000"
 ALL_EVENTS = "all"
 
 
-class Command(BaseCommand):
+class Command(DocumentedCommand):
     """Sends the samples, or a body of the user's own, and prints each answer."""
 
-    help = (
-        "Send signed sample deliveries to a receiver and print status and time of each answer. "
-        "Exits with 1 unless every answer is 2xx. "
-        "Example: manage.py perfsee_send --event bundle:finished --count 3"
+    help = "Send signed sample deliveries to a receiver and print status and time of each answer."
+    examples = (
+        "manage.py perfsee_send --event bundle:finished --count 3",
+        "manage.py perfsee_send --body body.json --url https://hooks.example.com/perfsee/webhook/",
     )
+    exit_statuses = {0: "every answer was 2xx", 1: "one was not, or nothing answered"}
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare what the command takes."""
@@ -33,7 +35,8 @@ class Command(BaseCommand):
             type=events.canonical,
             choices=[*events.KNOWN, ALL_EVENTS],
             default=ALL_EVENTS,
-            help="which sample to send (default: %(default)s)",
+            metavar="EVENT",
+            help=f"which sample to send: {', '.join(events.KNOWN)} (default: all of them)",
         )
         parser.add_argument(
             "--body", type=Path, metavar="FILE", help="send the bytes of a file instead"

@@ -8,22 +8,27 @@ import threading
 from collections import Counter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import Error as DatabaseFailure
 from django.db import close_old_connections
 
+from perfsee_webhooks.management.documented import DocumentedCommand
 from perfsee_webhooks.sweep import ERROR, Sweep, sweep
 
 
-class Command(BaseCommand):
+class Command(DocumentedCommand):
     """Sweeps once, for cron, or again and again, for a container."""
 
     help = (
         "Take up deliveries that are due for another attempt, that were abandoned by a process "
         "that died, or that were never handed over. Without a task engine it also processes them. "
-        "Run it every minute: manage.py perfsee_sweep, or keep it running: "
-        "manage.py perfsee_sweep --watch 10. Exits with 1 if a delivery has to be tried again."
+        "Have cron run it every minute, or keep it running with --watch."
     )
+    examples = ("manage.py perfsee_sweep", "manage.py perfsee_sweep --watch 10")
+    exit_statuses = {
+        0: "all is taken up, or a signal has ended --watch",
+        1: "a delivery has to be tried again",
+    }
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare what the command takes."""
