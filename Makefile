@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format tox lock
+.PHONY: help demo test lint format docs links tox lock
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -24,6 +24,15 @@ lint: $(INSTALLED) ## Check style, types and migrations
 format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+SPHINX := $(BIN)/sphinx-build --nitpicky --fail-on-warning --keep-going --quiet
+
+docs: $(INSTALLED) ## Build the documentation in build/docs, with warnings as errors
+	$(BIN)/python docs/settings_page.py
+	$(SPHINX) --builder html docs build/docs
+
+links: $(INSTALLED) ## Check the documentation's links to other sites, which needs the network
+	$(SPHINX) --builder linkcheck docs build/links
 
 tox: $(INSTALLED) ## Run the suite on each supported Python and Django
 	$(BIN)/tox run $(ARGS)

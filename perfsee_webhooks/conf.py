@@ -69,8 +69,21 @@ class WebhookSettings:
         return getattr(settings, "PERFSEE_WEBHOOKS", {}).get(key, DEFAULTS[key])
 
     @property
+    def secrets(self) -> Sequence[str]:
+        """The secrets of your webhooks, newest first; each is valid for any hook.
+
+        While you change a secret, list the new one and the old one.
+        """
+        return self._get("SECRETS")
+
+    @property
     def hooks(self) -> Mapping[str, Mapping[str, Any]]:
-        """What is set for single hooks, by hook id: `SECRETS` and `PROJECTS`, both optional."""
+        """What is set for single hooks, by hook id: `SECRETS` and `PROJECTS`, both optional.
+
+        `{"<hook id>": {"SECRETS": ["…"], "PROJECTS": ["web-*"]}}`: a secret of a hook is valid for
+        this hook alone, beside those in `SECRETS`. A body about a project that no pattern of
+        `PROJECTS` allows is refused.
+        """
         return self._get("HOOKS")
 
     @property
@@ -85,17 +98,21 @@ class WebhookSettings:
 
     @property
     def processing(self) -> str:
-        """`"inline"`, `"tasks"`, or the dotted path of a function that takes a primary key."""
+        """Where receivers run.
+
+        `"inline"`: in the serving process, once the answer has left. `"tasks"`: in a worker of
+        Django Tasks. Or the dotted path of a function that takes the primary key of a delivery.
+        """
         return self._get("PROCESSING")
 
     @property
     def task_backend(self) -> str:
-        """The alias in the site's `TASKS` that deliveries are handed to."""
+        """The alias in the site's `TASKS` that deliveries are handed to, with `"tasks"`."""
         return self._get("TASK_BACKEND")
 
     @property
     def queue(self) -> str:
-        """The queue of that backend that deliveries are handed to."""
+        """The queue of that backend that deliveries are handed to, with `"tasks"`."""
         return self._get("QUEUE")
 
     @property
@@ -115,12 +132,15 @@ class WebhookSettings:
 
     @property
     def keep_bodies(self) -> timedelta | None:
-        """How long the bytes of a delivery are kept; None for ever."""
+        """How old a delivery gets before `perfsee_prune` removes its bytes; None for ever."""
         return self._get("KEEP_BODIES")
 
     @property
     def keep_rows(self) -> timedelta | None:
-        """How long the row of a delivery, and so its id, is known; None for ever."""
+        """How old a delivery gets before `perfsee_prune` removes its row; None for ever.
+
+        As long as that is there, its id is known, and a repeat runs nothing again.
+        """
         return self._get("KEEP_ROWS")
 
     @property
@@ -130,7 +150,10 @@ class WebhookSettings:
 
     @property
     def spool_dir(self) -> Path | None:
-        """The folder that takes verified requests while the database is away; None for none."""
+        """The folder that will take verified requests while the database is away; None for none.
+
+        It has no effect in this version.
+        """
         folder = self._get("SPOOL_DIR")
         return None if folder is None else Path(folder)
 
@@ -145,7 +168,7 @@ class WebhookSettings:
         own = self.hooks.get(hook_id, {}).get("SECRETS", ())
         return [
             *_secrets(f"HOOKS[{hook_id!r}].SECRETS", own),
-            *_secrets("SECRETS", self._get("SECRETS")),
+            *_secrets("SECRETS", self.secrets),
         ]
 
     def all_secrets(self) -> list[Secret]:

@@ -40,7 +40,9 @@ UVICORN = (
     "example_project.asgi:application",
 )
 
-_LISTENING = re.compile(r"(?:Listening at:|Uvicorn running on) (http://\S+)")
+_LISTENING = re.compile(
+    r"(?:Listening at:|Uvicorn running on|development server at) (http://[^/\s]+)"
+)
 
 
 @dataclass(kw_only=True)
@@ -50,6 +52,7 @@ class Site:
     origin: str = ""
     environment: dict[str, str]
     folder: Path = ROOT
+    python: str = sys.executable
     printed: list[str] = field(default_factory=list)
 
     @property
@@ -65,7 +68,7 @@ class Site:
     def manage(self, *arguments: str, check: bool = True) -> str:
         """Run a command of the site's manage.py, which has to succeed, and return its output."""
         return subprocess.run(
-            [sys.executable, "manage.py", *arguments],
+            [self.python, "manage.py", *arguments],
             check=check,
             capture_output=True,
             cwd=self.folder,
@@ -98,11 +101,14 @@ def running_site(
     database_url: str,
     environment: Mapping[str, str] = MappingProxyType({}),
     folder: Path = ROOT,
+    python: str = sys.executable,
 ) -> Iterator[Site]:
     """Start the server on a migrated database and a port that the system picks, and stop it."""
-    site = Site(environment=running_environment(database_url, environment), folder=folder)
+    site = Site(
+        environment=running_environment(database_url, environment), folder=folder, python=python
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", server[0], *server[1:]],
+        [python, "-m", server[0], *server[1:]],
         cwd=folder,
         env=site.environment,
         stdout=subprocess.PIPE,
