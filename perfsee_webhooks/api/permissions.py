@@ -1,0 +1,29 @@
+"""Who may do what: Django's own permissions, all of those that a view asks for."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from ..models import Delivery
+
+VIEW_BODY: Final = "view_delivery_body"
+# A plan shows what is in deliveries, so that whoever may replay has to be able to view them.
+REPLAY: Final = ("view_delivery", "replay_delivery")
+ACCEPT: Final = "accept_rejection"
+
+
+class Rights(BasePermission):
+    """Lets in whoever has all the permissions that the view's `rights` name, for any method."""
+
+    message = ""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Say whether the user has them. Without `rights` to name, a view lets nobody in."""
+        needed = [f"{Delivery._meta.app_label}.{codename}" for codename in view.rights]
+        self.message = f"This needs the permission {' and '.join(needed)}."
+        # A site may have nobody at all stand for an unknown user.
+        user: Any = request.user
+        return bool(needed and user and user.is_authenticated and user.has_perms(needed))
