@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,9 @@ def _database() -> dict[str, Any]:
     )
     if database["ENGINE"] == "django.db.backends.sqlite3":
         database["OPTIONS"] = dict(SQLITE_OPTIONS)
+    if database["ENGINE"] == "django.db.backends.mysql" and find_spec("MySQLdb") is None:
+        # Without mysqlclient, which has to be compiled.
+        import_module("pymysql").install_as_MySQLdb()
     return database
 
 
@@ -124,5 +129,7 @@ PERFSEE_WEBHOOKS = {
     "SECRETS": _listed("PERFSEE_SECRETS", ""),
     "PROCESSING": os.environ.get("PERFSEE_PROCESSING", "inline"),
     "BACKOFF": timedelta(seconds=float(os.environ.get("PERFSEE_BACKOFF_SECONDS", "30"))),
+    "LEASE": timedelta(seconds=float(os.environ.get("PERFSEE_LEASE_SECONDS", "300"))),
+    "SPOOL_DIR": os.environ.get("PERFSEE_SPOOL_DIR"),
     "PERFSEE_URL": os.environ.get("PERFSEE_URL", "https://perfsee.example"),
 }

@@ -33,7 +33,10 @@ DEFAULTS: Final[Mapping[str, Any]] = MappingProxyType(
         "KEEP_BODIES": None,
         "KEEP_ROWS": None,
         "KEEP_REJECTIONS": 1000,
+        "DATABASE_WAIT": timedelta(seconds=5),
         "SPOOL_DIR": None,
+        "SPOOL_MAX_FILES": 10_000,
+        "SPOOL_MAX_BYTES": 256 * 1024 * 1024,
         "PERFSEE_URL": None,
     }
 )
@@ -149,13 +152,32 @@ class WebhookSettings:
         return self._get("KEEP_REJECTIONS")
 
     @property
-    def spool_dir(self) -> Path | None:
-        """The folder that will take verified requests while the database is away; None for none.
+    def database_wait(self) -> timedelta:
+        """For how long a request waits for a database that is away, before it goes to the spool.
 
-        It has no effect in this version.
+        All requests of a process wait together from the moment on when the first one found it away.
+        """
+        return self._get("DATABASE_WAIT")
+
+    @property
+    def spool_dir(self) -> Path | None:
+        """The folder that takes verified requests while the database is away; None for none.
+
+        Without one they are answered 503, and lost. `perfsee_sweep` stores what lies in it, so that
+        it has to see the same folder. Nobody but the site's own user should be able to read it.
         """
         folder = self._get("SPOOL_DIR")
         return None if folder is None else Path(folder)
+
+    @property
+    def spool_max_files(self) -> int:
+        """How many files the spool may hold; above it the answer is 503."""
+        return self._get("SPOOL_MAX_FILES")
+
+    @property
+    def spool_max_bytes(self) -> int:
+        """How many bytes the spool may hold; above it the answer is 503."""
+        return self._get("SPOOL_MAX_BYTES")
 
     @property
     def perfsee_url(self) -> str | None:

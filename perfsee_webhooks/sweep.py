@@ -15,6 +15,7 @@ from .log import ids
 from .models import Delivery, Heartbeat, Replay
 from .models.heartbeat import SWEEP
 from .processing import process
+from .spool import Spool, drain
 from .tasks import hand_over
 
 logger = logging.getLogger(__name__)
@@ -30,12 +31,17 @@ class Sweep:
 
     An ending is `handed over`, or where the sweep processes itself the state that it left;
     `nothing to do` if another process was quicker; `error` if it will have to be tried again.
-    `replayed` is how many deliveries it opened of replays that nobody was at work on.
+    `replayed` is how many deliveries it opened of replays that nobody was at work on, `drained`
+    how many it stored that had been kept on the disk while the database was away.
     """
 
     found: Counter[str]
     endings: Counter[str]
-    replayed: int
+    replayed: int = 0
+    drained: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.total or self.replayed or self.drained)
 
     @property
     def total(self) -> int:
@@ -44,7 +50,7 @@ class Sweep:
 
 
 def sweep(*, batch_size: int) -> Sweep:
-    """Take up all that is overdue, a batch at a time, until a whole batch fails.
+    """Store what is in the spool, and take up all that is overdue, until a whole batch fails.
 
     Between batches of a replay that nobody is at work on, what else is overdue has its turn.
 
@@ -56,7 +62,7 @@ def sweep(*, batch_size: int) -> Sweep:
         DatabaseError: the rows could not be read; what was taken up is taken up again later.
     """
     Heartbeat.objects.beat(SWEEP)
-    report = Sweep(found=Counter(), endings=Counter(), replayed=0)
+    report = Sweep(found=Counter(), endings=Counter(), drained=_drain())
     while True:
         _take_up_overdue(report, batch_size)
         batches = _continue_replays()
@@ -66,14 +72,30 @@ def sweep(*, batch_size: int) -> Sweep:
         report.replayed += sum(len(batch) for batch in batches)
 
 
+def _drain() -> int:
+    """Store what is in the spool. What the disk does not give is logged, and holds up nothing."""
+    spool = Spool.of_site()
+    if spool is None:
+        return 0
+    try:
+        return drain(spool)
+    except OSError:
+        logger.exception(
+            "The spool could not be read; a later sweep will try.",
+            extra=ids(path=str(spool.folder)),
+        )
+        return 0
+
+
 def _log(report: Sweep) -> None:
     """Tell of a sweep; of one that found nothing only those who look closely."""
     logger.log(
-        logging.INFO if report.total or report.replayed else logging.DEBUG,
-        "Swept: %s taken up, %s opened of replays.",
+        logging.INFO if report else logging.DEBUG,
+        "Swept: %s taken up, %s opened of replays, %s stored from the spool.",
         report.total,
         report.replayed,
-        extra=ids(taken_up=report.total, replayed=report.replayed),
+        report.drained,
+        extra=ids(taken_up=report.total, replayed=report.replayed, drained=report.drained),
     )
 
 

@@ -23,6 +23,8 @@ from .envelope import Envelope, kept_headers
 from .exceptions import BodyTooLarge, MalformedRequest, NotStored, RequestRefused
 from .log import ids, ids_of
 from .models import Delivery, Rejection
+from .outage import patiently
+from .spool import Spool
 from .verification import verify_request
 
 logger = logging.getLogger(__name__)
@@ -58,13 +60,13 @@ class ReceiveView(View):
             verified_by = verify_request(body, headers)
             envelope = Envelope.read(body, headers, verified_by)
             envelope.require_project(webhook_settings.projects_for(envelope.hook_id))
-            delivery = _store(envelope)
+            delivery, told = _store(envelope)
         except RequestRefused as refusal:
             return _refused(refusal, headers, body, verified_by)
         response = HttpResponse(status=204)
         if delivery is not None:
             tasks.schedule([delivery.pk], response=response)
-        tasks.after(response, partial(_log_arrival, envelope, is_new=delivery is not None))
+        tasks.after(response, partial(_log_arrival, envelope, told))
         return response
 
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
@@ -74,24 +76,36 @@ class ReceiveView(View):
         return answer
 
 
-def _store(envelope: Envelope) -> Delivery | None:
+def _store(envelope: Envelope) -> tuple[Delivery | None, str]:
+    """Store a verified request in the database, or in the spool while that is away.
+
+    Return the delivery if there is a new one to be processed, and what is to be logged.
+    """
+    deliveries = Delivery.objects.on_primary()
     try:
-        return Delivery.objects.record(envelope)
+        delivery = patiently(
+            partial(deliveries.record, envelope),
+            using=deliveries.db,
+            wait=webhook_settings.database_wait,
+        )
     except DatabaseFailure as error:
         logger.exception(
             "Delivery %s is verified, but the database did not take it.",
             envelope.delivery_id,
             extra=ids_of(envelope),
         )
-        raise NotStored("The delivery could not be stored.") from error
+        spool = Spool.of_site()
+        if spool is None:
+            raise NotStored("The delivery could not be stored.") from error
+        spool.keep(envelope)
+        return None, "Delivery %s is kept on the disk until the database takes it."
+    if delivery is None:
+        return None, "Delivery %s came again."
+    return delivery, "Delivery %s was stored."
 
 
-def _log_arrival(envelope: Envelope, *, is_new: bool) -> None:
-    logger.info(
-        "Delivery %s was stored." if is_new else "Delivery %s came again.",
-        envelope.delivery_id,
-        extra=ids_of(envelope),
-    )
+def _log_arrival(envelope: Envelope, told: str) -> None:
+    logger.info(told, envelope.delivery_id, extra=ids_of(envelope))
 
 
 def _refused(

@@ -23,16 +23,21 @@ class NoPostgreSQL(RuntimeError):
     """There are no binaries of PostgreSQL to start a server from."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class PrivatePostgreSQL:
-    """A running server, and what it takes to stop it."""
+    """A running server, and what it takes to stop it and to start it again."""
 
     folder: Path
+    command: list[str]
+    user: str | None
     process: subprocess.Popen[bytes]
 
     @classmethod
-    def start(cls) -> PrivatePostgreSQL:
-        """Create a cluster and start it, as another user where this one is root."""
+    def start(cls, *, is_durable: bool = False) -> PrivatePostgreSQL:
+        """Create a cluster and start it, as another user where this one is root.
+
+        One that is not durable is quicker, and loses what it has committed when it is killed.
+        """
         # The socket's path may have 107 bytes at most, so not below a deep TMPDIR.
         folder = Path(tempfile.mkdtemp(prefix="perfsee-pg-", dir="/tmp"))
         user = _UNPRIVILEGED if os.geteuid() == 0 else None
@@ -48,19 +53,24 @@ class PrivatePostgreSQL:
             cwd=folder,
             user=user,
         )
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [str(binaries / "postgres"), "-D", str(data), "-k", str(folder)]
-                + ["-c", "listen_addresses=", "-c", "max_connections=300"]
-                + ["-c", "fsync=off", "-c", "full_page_writes=off"],
-                stdout=log,
-                stderr=log,
-                cwd=folder,
-                user=user,
-            )
-        server = cls(folder=folder, process=process)
+        quick = [] if is_durable else ["-c", "fsync=off", "-c", "full_page_writes=off"]
+        command = [str(binaries / "postgres"), "-D", str(data), "-k", str(folder), *quick]
+        command += ["-c", "listen_addresses=", "-c", "max_connections=300"]
+        server = cls(
+            folder=folder, command=command, user=user, process=_launched(command, folder, user)
+        )
         server._wait_until_it_answers()
         return server
+
+    def kill(self) -> None:
+        """End the server at once, as a crash does: no process of it is left."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(timeout=_START_SECONDS)
+
+    def start_again(self) -> None:
+        """Start it on the same data, and return when it answers."""
+        self.process = _launched(self.command, self.folder, self.user)
+        self._wait_until_it_answers()
 
     @property
     def url(self) -> str:
@@ -69,8 +79,7 @@ class PrivatePostgreSQL:
 
     def stop(self) -> None:
         """Stop the server and remove all that it wrote."""
-        self.process.send_signal(signal.SIGQUIT)
-        self.process.wait(timeout=_START_SECONDS)
+        self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _wait_until_it_answers(self) -> None:
@@ -84,6 +93,11 @@ class PrivatePostgreSQL:
                 time.sleep(0.05)
             else:
                 return
+
+
+def _launched(command: list[str], folder: Path, user: str | None) -> subprocess.Popen[bytes]:
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, user=user)
 
 
 def _binaries() -> Path:

@@ -1,6 +1,7 @@
 """The example site's settings on the database that `tests.databases` has chosen."""
 
 import os
+from datetime import timedelta
 
 from example_project.settings import *  # noqa: F403
 from example_project.settings import DATABASES
@@ -8,7 +9,11 @@ from example_project.settings import DATABASES
 SECRET_KEY = "for tests alone"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 WHITENOISE_AUTOREFRESH = True
-PERFSEE_WEBHOOKS = {"SECRETS": ["It’s a secret 🔑"], "PERFSEE_URL": "https://perfsee.example"}
+PERFSEE_WEBHOOKS = {
+    "SECRETS": ["It’s a secret 🔑"],
+    "PERFSEE_URL": "https://perfsee.example",
+    "DATABASE_WAIT": timedelta(0),
+}
 LOGGING = {"version": 1, "disable_existing_loggers": False}
 
 DATABASES["default"]["TEST"] = {"NAME": os.environ["TEST_DATABASE_NAME"]}

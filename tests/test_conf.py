@@ -25,6 +25,9 @@ PROPERTIES = {
     "KEEP_BODIES": (None, timedelta(1), timedelta(1)),
     "KEEP_ROWS": (None, timedelta(1), timedelta(1)),
     "KEEP_REJECTIONS": (1000, 0, 0),
+    "DATABASE_WAIT": (timedelta(seconds=5), timedelta(0), timedelta(0)),
+    "SPOOL_MAX_FILES": (10_000, 1, 1),
+    "SPOOL_MAX_BYTES": (256 * 1024 * 1024, 1, 1),
     "SPOOL_DIR": (None, "/var/spool", Path("/var/spool")),
     "PERFSEE_URL": (None, "https://perfsee.example/", "https://perfsee.example"),
 }

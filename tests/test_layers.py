@@ -17,7 +17,7 @@ MAX_LINES = 350
 # From the ground up: a module imports from the rows above it only. Where modules of one layer
 # build on each other, the layer has several rows.
 ROWS = (
-    {"exceptions", "conf", "text", "events", "rates", "javascript"},
+    {"exceptions", "conf", "text", "events", "rates", "javascript", "outage"},
     {"templatetags", "payloads", "log"},
     {"signals", "signatures", "samples", "comparison"},
     {"summaries"},
@@ -25,7 +25,7 @@ ROWS = (
     {"sending", "agreement", "verification"},
     {"snippets"},
     {"models"},
-    {"leases", "history", "acceptance", "diagnosis", "selection", "export"},
+    {"leases", "history", "acceptance", "diagnosis", "selection", "export", "spool"},
     {"stats"},
     {"overview"},
     {"processing"},

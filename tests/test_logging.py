@@ -208,10 +208,10 @@ def test_logging__a_sweep(delivery, connect, logged):
     connect(bundle_finished)
     Delivery.objects.update(handed_over_at=None)
     sweep(batch_size=10)
-    message = "Swept: {} taken up, 0 opened of replays."
-    assert logged()[-1] == ("INFO", message.format(1), {"taken_up": 1, "replayed": 0})
+    message = "Swept: {} taken up, 0 opened of replays, 0 stored from the spool."
+    assert logged()[-1] == ("INFO", message.format(1), {"taken_up": 1, "replayed": 0, "drained": 0})
     sweep(batch_size=10)
-    assert logged() == [("DEBUG", message.format(0), {"taken_up": 0, "replayed": 0})]
+    assert logged() == [("DEBUG", message.format(0), {"taken_up": 0, "replayed": 0, "drained": 0})]
 
 
 @pytest.mark.django_db

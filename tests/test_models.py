@@ -467,3 +467,16 @@ def test_keep__raises_where_the_database_does_not_take_it(db):
 
     with connection.execute_wrapper(refuse), pytest.raises(DatabaseError):
         keep()
+
+
+@pytest.mark.django_db
+def test_record__the_very_same_request_is_no_repeat(body):
+    """Nobody knows whether a commit that broke off was done: the request is stored once more."""
+    headers = perfsee_headers(body, SECRET, delivery_id="one")
+    envelope = Envelope.read(body, headers, "SECRETS[0]")
+    first = Delivery.objects.record(envelope)
+    assert Delivery.objects.record(envelope) == first
+    assert Delivery.objects.get().repeats == 0
+    later = replace(envelope, received_at=envelope.received_at + timedelta(microseconds=1))
+    assert Delivery.objects.record(later) is None
+    assert Delivery.objects.get().repeats == 1

@@ -184,6 +184,7 @@ def test_perfsee_sweep__says_it_as_json(many, connect):
         "found": {"received": 20},
         "endings": {"succeeded": 20},
         "replayed": 0,
+        "drained": 0,
     }
 
 

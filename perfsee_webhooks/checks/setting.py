@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
-from os import PathLike
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ from django.utils.module_loading import import_string
 from ..conf import DEFAULTS, INLINE, TASKS
 from ..tasks import delivery_task
 from .secrets import check_hooks, check_secrets, has_secrets
+from .spool import check_spool, is_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +64,17 @@ _RULES: Final[Mapping[str, _Rule]] = {
     "KEEP_ROWS": _DURATION_OR_NONE,
     "TASK_BACKEND": _Rule(expected="the alias of a task backend", holds=_is_text),
     "QUEUE": _Rule(expected="the name of a queue", holds=_is_text),
-    "SPOOL_DIR": _Rule(
-        expected="the path of a folder, or None",
-        holds=lambda v: v is None or isinstance(v, str | PathLike),
+    # Perfsee waits 30 seconds for the answer.
+    "DATABASE_WAIT": _Rule(
+        expected="a timedelta of 20 seconds at most",
+        holds=lambda v: isinstance(v, timedelta) and timedelta(0) <= v <= timedelta(seconds=20),
     ),
+    "SPOOL_DIR": _Rule(
+        expected="the absolute path of a folder, or None",
+        holds=lambda v: v is None or is_folder(v),
+    ),
+    "SPOOL_MAX_FILES": _Rule(expected="a number of files", holds=lambda v: _is_whole(v, 1)),
+    "SPOOL_MAX_BYTES": _Rule(expected="a number of bytes", holds=lambda v: _is_whole(v, 1)),
     "PERFSEE_URL": _Rule(
         expected="an address that begins with https:// or http://, or None",
         holds=lambda v: v is None or _is_address(v),
@@ -93,6 +100,7 @@ def check_settings(**_kwargs: Any) -> list[CheckMessage]:
         *_without_effect(values),
         *_pruning(values),
         *_perfsee_url(values["PERFSEE_URL"]),
+        *check_spool(values["SPOOL_DIR"]),
         *check_secrets("SECRETS", values["SECRETS"]),
         *check_hooks(values["HOOKS"]),
         *_nothing_to_verify_with(values),
@@ -106,12 +114,6 @@ def is_sound() -> bool:
 
 
 def _without_effect(values: Mapping[str, Any]) -> Iterator[CheckMessage]:
-    if values["SPOOL_DIR"] is not None and _RULES["SPOOL_DIR"].holds(values["SPOOL_DIR"]):
-        yield Warning(
-            "PERFSEE_WEBHOOKS['SPOOL_DIR'] has no effect in this version.",
-            hint="Remove it: nothing is spooled yet.",
-            id="perfsee_webhooks.W010",
-        )
     for key in ("TASK_BACKEND", "QUEUE"):
         if values["PROCESSING"] != TASKS and values[key] != DEFAULTS[key] and _is_text(values[key]):
             yield Warning(

@@ -124,7 +124,9 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def record(self, envelope: Envelope) -> Delivery | None:
         """Store a verified request: one INSERT; return None for one that is known already.
 
-        A known id is counted with one UPDATE more.
+        A known id is counted with one UPDATE more. The very same request is no repeat: it is
+        stored once more where nobody knows whether it was committed the first time, and then its
+        row is returned.
 
         Raises:
             DeliveryConflict: the id is known, with another body.
@@ -136,16 +138,23 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             with _savepoint_inside_a_transaction(database):
                 delivery.save(force_insert=True, using=database)
         except IntegrityError:
-            if not self.using(database)._count_repeat(envelope):
+            known = self.using(database).filter(delivery_id=envelope.delivery_id)
+            if known.filter(body_sha256=envelope.body_sha256)._count_repeat(envelope):
+                return None
+            stored = known.without_body().first()
+            if stored is None:
                 raise
-            return None
+            if stored.body_sha256 != envelope.body_sha256:
+                raise DeliveryConflict(
+                    "This delivery id is already stored with another body: the first one is kept."
+                ) from None
+            return stored
         return delivery
 
     def _count_repeat(self, envelope: Envelope) -> bool:
-        """Count the arrival on the row that has its id; False if there is no such row."""
-        known = self.filter(delivery_id=envelope.delivery_id)
+        """Count an arrival on the row that came with an earlier one; False if there is none."""
         arrival = Arrival(envelope.received_at, envelope.hook_id, envelope.verified_by)
-        counted = known.filter(body_sha256=envelope.body_sha256).update(
+        counted = self.exclude(received_at=envelope.received_at).update(
             repeats=models.F("repeats") + 1,
             last_repeated_at=envelope.received_at,
             repeat_log=models.Case(
@@ -158,10 +167,6 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
                 default=models.F("repeat_log"),
             ),
         )
-        if not counted and known.exists():
-            raise DeliveryConflict(
-                "This delivery id is already stored with another body: the first one is kept."
-            )
         return bool(counted)
 
     def claim(self, primary_key: int) -> Delivery | None:

@@ -21,7 +21,8 @@ class Command(DocumentedCommand):
 
     help = (
         "Take up deliveries that are due for another attempt, that were abandoned by a process "
-        "that died, or that were never handed over. Without a task engine it also processes them. "
+        "that died, or that were never handed over, and store those that were kept on the disk "
+        "while the database was away. Without a task engine it also processes them. "
         "Have cron run it every minute, or keep it running with --watch."
     )
     examples = ("manage.py perfsee_sweep", "manage.py perfsee_sweep --watch 10")
@@ -75,7 +76,7 @@ class Command(DocumentedCommand):
             except DatabaseFailure as error:
                 self.stderr.write(f"The database did not answer, trying again: {error}")
             else:
-                if report.total or report.replayed:
+                if report:
                     self._print(report, as_json=as_json)
             stopped.wait(seconds)
 
@@ -86,6 +87,7 @@ class Command(DocumentedCommand):
                     "found": dict(report.found),
                     "endings": dict(report.endings),
                     "replayed": report.replayed,
+                    "drained": report.drained,
                 }
             )
         elif report.total:
@@ -94,6 +96,8 @@ class Command(DocumentedCommand):
             line = "Nothing is overdue."
         if report.replayed and not as_json:
             line += f" Went on with replays: opened {report.replayed}."
+        if report.drained and not as_json:
+            line += f" Stored {report.drained} from the spool."
         self.stdout.write(line)
 
 
