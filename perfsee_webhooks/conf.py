@@ -125,7 +125,10 @@ class WebhookSettings:
 
     @property
     def backoff(self) -> timedelta:
-        """The longest wait after the first failed attempt; it doubles with each further one."""
+        """The longest wait after the first failed attempt; it doubles with each further one.
+
+        The wait is a random part of it, so that what failed together does not come back together.
+        """
         return self._get("BACKOFF")
 
     @property

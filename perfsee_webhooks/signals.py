@@ -129,32 +129,38 @@ def signal_of(pattern: str) -> EventSignal[Event]:
     return _signals.setdefault(pattern, EventSignal(pattern))
 
 
-_OfAny = TypeVar("_OfAny", bound=Receiver[Event])
-_OfBundle = TypeVar("_OfBundle", bound=Receiver[BundleFinished])
-_OfSnapshot = TypeVar("_OfSnapshot", bound=Receiver[LabSnapshotCompleted])
-_OfReport = TypeVar("_OfReport", bound=Receiver[LabSnapshotReportCompleted])
-_OfSource = TypeVar("_OfSource", bound=Receiver[SourceFinished])
+ReceiverOfAnyEvent = TypeVar("ReceiverOfAnyEvent", bound=Receiver[Event])
+ReceiverOfBundleFinished = TypeVar("ReceiverOfBundleFinished", bound=Receiver[BundleFinished])
+ReceiverOfLabSnapshotCompleted = TypeVar(
+    "ReceiverOfLabSnapshotCompleted", bound=Receiver[LabSnapshotCompleted]
+)
+ReceiverOfLabSnapshotReportCompleted = TypeVar(
+    "ReceiverOfLabSnapshotReportCompleted", bound=Receiver[LabSnapshotReportCompleted]
+)
+ReceiverOfSourceFinished = TypeVar("ReceiverOfSourceFinished", bound=Receiver[SourceFinished])
 
 
 @overload
 def receive(
     to: EventSignal[BundleFinished] | Literal["bundle:finished"], **connect: Any
-) -> Callable[[_OfBundle], _OfBundle]: ...
+) -> Callable[[ReceiverOfBundleFinished], ReceiverOfBundleFinished]: ...
 @overload
 def receive(
     to: EventSignal[LabSnapshotCompleted] | Literal["lab:snapshot-completed"], **connect: Any
-) -> Callable[[_OfSnapshot], _OfSnapshot]: ...
+) -> Callable[[ReceiverOfLabSnapshotCompleted], ReceiverOfLabSnapshotCompleted]: ...
 @overload
 def receive(
     to: EventSignal[LabSnapshotReportCompleted] | Literal["lab:snapshot-report-completed"],
     **connect: Any,
-) -> Callable[[_OfReport], _OfReport]: ...
+) -> Callable[[ReceiverOfLabSnapshotReportCompleted], ReceiverOfLabSnapshotReportCompleted]: ...
 @overload
 def receive(
     to: EventSignal[SourceFinished] | Literal["source:finished"], **connect: Any
-) -> Callable[[_OfSource], _OfSource]: ...
+) -> Callable[[ReceiverOfSourceFinished], ReceiverOfSourceFinished]: ...
 @overload
-def receive(to: EventSignal[Event] | str, **connect: Any) -> Callable[[_OfAny], _OfAny]: ...
+def receive(
+    to: EventSignal[Event] | str, **connect: Any
+) -> Callable[[ReceiverOfAnyEvent], ReceiverOfAnyEvent]: ...
 def receive(to: EventSignal[Event] | str, **connect: Any) -> Callable[[Any], Any]:
     """Connect the decorated receiver to a signal, or to the events that a pattern matches.
 

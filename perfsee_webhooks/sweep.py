@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db import router, transaction
+from django.db.models import Min
 from django.utils import timezone
 
 from . import replay as replaying
@@ -33,12 +35,14 @@ class Sweep:
     `nothing to do` if another process was quicker; `error` if it will have to be tried again.
     `replayed` is how many deliveries it opened of replays that nobody was at work on, `drained`
     how many it stored that had been kept on the disk while the database was away.
+    `next_attempt_at` is when the first of what failed is due again; None if nothing is.
     """
 
     found: Counter[str]
     endings: Counter[str]
     replayed: int = 0
     drained: int = 0
+    next_attempt_at: datetime | None = None
 
     def __bool__(self) -> bool:
         return bool(self.total or self.replayed or self.drained)
@@ -67,6 +71,7 @@ def sweep(*, batch_size: int) -> Sweep:
         _take_up_overdue(report, batch_size)
         batches = _continue_replays()
         if not batches:
+            report.next_attempt_at = _next_attempt_at()
             _log(report)
             return report
         report.replayed += sum(len(batch) for batch in batches)
@@ -85,6 +90,14 @@ def _drain() -> int:
             extra=ids(path=str(spool.folder)),
         )
         return 0
+
+
+def _next_attempt_at() -> datetime | None:
+    failed = Delivery.objects.on_primary().filter(state=Delivery.State.FAILED)
+    # SQLite takes a partial index only where its condition stands in the statement.
+    unsettled = failed.exclude(state=Delivery.State.SUCCEEDED).order_by()
+    first: datetime | None = unsettled.aggregate(first=Min("next_attempt_at"))["first"]
+    return first
 
 
 def _log(report: Sweep) -> None:

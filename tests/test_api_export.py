@@ -69,6 +69,9 @@ def test_export__takes_the_right_to_it(person, rights, query, status):
         ({"with_body": "true", "file_format": "csv"}, "with_body"),
         ({"state": "broken"}, "state"),
         ({"received_from": "yesterday"}, "received_from"),
+        ({"stat": "dead"}, "stat"),
+        ({"format": "csv"}, "format"),
+        ({"page_size": "7"}, "page_size"),
     ],
 )
 def test_export__says_what_is_wrong(admin_client, query, field):

@@ -196,3 +196,11 @@ def test_stats__tell_where_the_site_stands(runs, person):
 def test_stats__tell_of_a_site_without_any(admin_client):
     told = admin_client.get("/api/stats/").json()
     assert (told["longest_wait_seconds"], told["last_received_at"]) == (None, None)
+
+
+@pytest.mark.parametrize("noun", ["deliveries", "runs", "rejections", "replays"])
+def test_lists__refuse_a_filter_that_there_is_not(admin_client, noun):
+    answer = admin_client.get(f"/api/{noun}/", {"stat": "dead"})
+    assert answer.status_code == 400
+    assert answer.json() == {"stat": ["No such filter."]}
+    assert admin_client.get(f"/api/{noun}/", {"format": "json", "page_size": 7}).status_code == 200

@@ -19,6 +19,7 @@ from django.utils import timezone
 from perfsee_webhooks import doctor, tasks
 from perfsee_webhooks.doctor import probe, site
 from perfsee_webhooks.models import Delivery, Heartbeat, ReceiverRun, Rejection
+from perfsee_webhooks.signals import bundle_finished
 
 from .sites import ROOT, SECRET, running_environment
 from .test_replay import dead
@@ -85,7 +86,7 @@ def test_examine__a_site_that_is_well(connect):
     found = examined()
     assert {level for level, _topic, _message in found} == {"ok"}
     topics = [topic for _level, topic, _message in found]
-    assert topics == ["settings", "database", "clock", "engine", "sweep", "request"]
+    assert topics == ["settings", "database", "clock", "engine", "receivers", "sweep", "request"]
     assert receiver.call_count == 0
     assert not Delivery.objects.exists()
     assert not ReceiverRun.objects.exists()
@@ -309,15 +310,25 @@ def test_engine__runs_nothing_of_a_delivery(settings, webhook_setting, delivery,
     assert receiver.call_count == 0
 
 
+def test_receivers__are_named(connect):
+    connect(bundle_finished)
+    assert of_topic("receivers") == [("ok", "Connected: tests.receiver (bundle:finished).")]
+
+
+def test_receivers__that_are_not_imported_are_missed(no_receivers):
+    ((level, message),) = of_topic("receivers")
+    assert (level, message.startswith("No receiver is connected")) == ("warning", True)
+
+
 @pytest.mark.parametrize(
     ("beat", "is_overdue", "level", "said"),
     [
-        (timedelta(0), False, "ok", "The sweep last ran 0\xa0minutes ago."),
+        (timedelta(0), False, "ok", "The sweep last ran 0 seconds ago."),
         (timedelta(0), True, "ok", "and is at work on what is overdue."),
         (timedelta(hours=1), False, "warning", "The sweep last ran 1\xa0hour ago."),
-        (timedelta(hours=1), True, "error", "and deliveries are overdue."),
+        (timedelta(hours=1), True, "error", "and 1 delivery waits for it."),
         (None, False, "warning", "The sweep has never run."),
-        (None, True, "error", "The sweep has never run, and deliveries are overdue."),
+        (None, True, "error", "The sweep has never run, and 1 delivery waits for it."),
     ],
 )
 def test_sweep__is_at_work(delivery, beat, is_overdue, level, said):
@@ -360,7 +371,7 @@ def perfsee_doctor(*arguments):
 def test_command__prints_what_it_finds():
     written = perfsee_doctor()
     assert "ok        settings: The system checks find nothing wrong.\n" in written
-    assert len(written.splitlines()) == 6
+    assert len(written.splitlines()) == 7
 
 
 def test_command__ends_with_an_error_and_says_what_to_do(settings, webhook_setting):

@@ -59,7 +59,9 @@ def test_operations_md__describes_each_of_the_stats():
 @pytest.mark.django_db(transaction=True)
 def test_operations_md__checks_the_health(client, settings):
     urls: Any = ModuleType("urls_of_operations_md")
-    urls.urlpatterns = shown("Health check", urlpatterns=[])["urlpatterns"]
+    site = shown("Health check", urlpatterns=[], INSTALLED_APPS=[])
+    assert site["INSTALLED_APPS"] == ["health_check"]
+    urls.urlpatterns = site["urlpatterns"]
     settings.ROOT_URLCONF = urls
     answer = client.get("/health/", {"format": "json"})
     assert list(answer.json().values()) == ["OK", "OK"]

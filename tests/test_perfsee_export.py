@@ -80,7 +80,7 @@ def test_export__into_a_file(tmp_path):
         (["--format=csv", "--with-body"], "CSV has no bodies"),
         (["--format=xml"], "invalid choice: 'xml'"),
         (["--event=,"], "names no event"),
-        (["--id=nothing"], r"There is no delivery nothing\."),
+        (["--id=nothing"], r"No delivery has the id nothing\."),
         (["--output=/nowhere/at/all"], "It could not be written: .*No such file"),
     ],
 )

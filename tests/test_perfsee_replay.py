@@ -134,7 +134,7 @@ def test_failure_group__can_be_chosen(receivers):
     ("arguments", "error"),
     [
         (["--event=,"], "names no event"),
-        (["--id=nothing"], "There is no delivery nothing."),
+        (["--id=nothing"], "No delivery has the id nothing."),
         (["--receiver=tests.goood"], r"Did you mean tests\.good\?"),
         (["--limit=0"], "limit has to be 1 or more"),
         (["--batch-size=0"], "batch_size has to be 1 or more"),

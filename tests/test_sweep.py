@@ -152,7 +152,7 @@ def test_sweep__executes_a_constant_number_of_statements(
     webhook_setting(PROCESSING="tests.test_sweep.hand_over")
     sweep(batch_size=1)
     forget()
-    with django_assert_num_queries(6) as captured:
+    with django_assert_num_queries(7) as captured:
         sweep(batch_size=100)
     assert [query["sql"].split()[0] for query in captured] == [
         "UPDATE",  # the sign of life
@@ -176,6 +176,15 @@ def test_perfsee_sweep__says_what_it_did(many, connect):
     connect()
     assert perfsee_sweep() == "Took up 20 (20 received): 20 succeeded.\n"
     assert perfsee_sweep() == "Nothing is overdue.\n"
+
+
+def test_perfsee_sweep__says_when_what_failed_is_due_again(delivery):
+    moment = timezone.now() + timedelta(hours=1)
+    Delivery.objects.update(state="failed", attempts=1, next_attempt_at=moment)
+    assert perfsee_sweep() == (
+        "Nothing is overdue. What failed is due again from "
+        f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S} on.\n"
+    )
 
 
 def test_perfsee_sweep__says_it_as_json(many, connect):

@@ -312,4 +312,4 @@ def test_testing_md__shows_tests_that_pass(tmp_path):
         ),
         text=True,
     )
-    assert "7 passed" in ran.stdout, ran.stdout + ran.stderr
+    assert "8 passed" in ran.stdout, ran.stdout + ran.stderr

@@ -58,6 +58,7 @@ class ExportViewSet(ApiViewSet):
     filter_backends = (DjangoFilterBackend,)
     filterset_class = DeliveryFilters
     pagination_class = None
+    parameters = ("file_format", "with_body")
     renderer_classes = AS_BYTES["renderer_classes"]
     content_negotiation_class = AS_BYTES["content_negotiation_class"]
 

@@ -23,7 +23,10 @@ class Rights(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         """Say whether the user has them. Without `rights` to name, a view lets nobody in."""
         needed = [f"{Delivery._meta.app_label}.{codename}" for codename in view.rights]
-        self.message = f"This needs the permission {' and '.join(needed)}."
         # A site may have nobody at all stand for an unknown user.
         user: Any = request.user
-        return bool(needed and user and user.is_authenticated and user.has_perms(needed))
+        if not (needed and user and user.is_authenticated):
+            return False
+        missing = [permission for permission in needed if not user.has_perm(permission)]
+        self.message = f"This needs the permission {' and '.join(missing)}."
+        return not missing

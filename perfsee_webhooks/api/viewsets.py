@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django_filters.rest_framework import DjangoFilterBackend
+from django.db.models import QuerySet
+from django_filters.rest_framework import DjangoFilterBackend, FilterSet
 from rest_framework import mixins, serializers, viewsets
+from rest_framework.settings import api_settings
 
 from .openapi import ApiSchema
 from .pagination import NewestFirst
@@ -21,9 +23,28 @@ class ApiViewSet(viewsets.GenericViewSet[Any]):
 
     basename: str
     rights_of: ClassVar[dict[str, tuple[str, ...]]]
+    # What an address may say beside the filters.
+    parameters: ClassVar[tuple[str, ...]] = (
+        "cursor",
+        "page_size",
+        str(api_settings.URL_FORMAT_OVERRIDE),
+    )
+    filterset_class: type[FilterSet]
     permission_classes = (Rights,)
     versioning_class = None
     schema = ApiSchema()
+
+    def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Narrow a list down. Raises ValidationError for a name that is no filter."""
+        if self.action == "list":
+            self._refuse_unknown({*self.filterset_class.base_filters, *self.parameters})
+        return super().filter_queryset(queryset)
+
+    def _refuse_unknown(self, known: set[str]) -> None:
+        """Taken for nothing, a misspelt filter would find every row."""
+        unknown = self.request.query_params.keys() - known
+        if unknown:
+            raise serializers.ValidationError({name: ["No such filter."] for name in unknown})
 
     @property
     def rights(self) -> tuple[str, ...]:

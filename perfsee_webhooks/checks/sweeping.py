@@ -31,7 +31,7 @@ def check_sweep(*, databases: Sequence[str] | None = None, **_kwargs: Any) -> li
             "Deliveries are processed inline, and as far as is known no sweep runs: what fails, or "
             "is under way when a process ends, is not taken up again.",
             hint="Keep manage.py perfsee_sweep --watch 10 running, or run it every minute from "
-            "cron. check --deploy --database default looks whether it ran.",
+            "cron. Only with --database it is looked whether one ran within LEASE.",
             id="perfsee_webhooks.W023",
         )
     ]

@@ -11,6 +11,7 @@ from .site import (
     examine_clock,
     examine_database,
     examine_engine,
+    examine_receivers,
     examine_settings,
     examine_sweep,
     look_back,
@@ -32,6 +33,7 @@ def examine(*, host: str | None = None, wait: timedelta = timedelta(seconds=5)) 
         return
     yield from guarded("clock", examine_clock)
     yield from guarded("engine", lambda: examine_engine(wait))
+    yield from guarded("receivers", examine_receivers)
     yield from guarded("sweep", examine_sweep)
     yield from guarded("request", lambda: examine_request(host))
     yield from guarded("last day", look_back)

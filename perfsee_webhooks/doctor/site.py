@@ -18,7 +18,8 @@ from django.utils.timesince import timesince
 from ..conf import INLINE, TASKS, webhook_settings
 from ..log import ids
 from ..models import Delivery, Heartbeat, Rejection
-from ..models.heartbeat import SWEEP
+from ..signals import connected_receivers
+from ..stats import stats
 from ..tasks import delivery_task
 from .result import Result, bad, doubtful, good
 
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 CLOCKS_MAY_DIFFER_BY: Final = timedelta(seconds=5)
 DAY: Final = timedelta(days=1)
+MINUTE: Final = 60
 
 # There is no delivery of this primary key: to process it does nothing.
 NO_DELIVERY: Final = 0
@@ -145,23 +147,39 @@ def _wait_for(backend: Any, task_id: Any, wait: timedelta) -> tuple[float | None
     return time.monotonic() - started, (raised or "no reason given") if failed else ""
 
 
+def examine_receivers() -> Result:
+    """Name the receivers that are connected: one that is not imported is not."""
+    connected = connected_receivers(sender=Delivery)
+    if not connected:
+        return doubtful(
+            "receivers",
+            "No receiver is connected: deliveries are stored, and nothing is done with them.",
+            "Import the module of your receivers in the ready() of its app's AppConfig.",
+        )
+    named = ", ".join(f"{one.label} ({one.signal.pattern})" for one in connected)
+    return good("receivers", f"Connected: {named}.")
+
+
 def examine_sweep() -> Result:
     """Say whether the sweep runs, and whether something waits for it."""
-    now, lease = timezone.now(), webhook_settings.lease
-    deliveries = Delivery.objects.on_primary()
-    overdue = deliveries.overdue(now, grace=lease).exists()
-    database = router.db_for_write(Heartbeat)
-    beat = Heartbeat.objects.using(database).filter(name=SWEEP).first()
-    is_silent = beat is None or now - beat.beat_at > lease
-    said = (
-        f"The sweep last ran {timesince(beat.beat_at)} ago" if beat else "The sweep has never run"
-    )
+    found = stats()
+    said = "The sweep has never run"
+    if found.last_swept_at is not None:
+        seconds = (found.measured_at - found.last_swept_at).total_seconds()
+        ago = timesince(found.last_swept_at, found.measured_at) if seconds > MINUTE else None
+        said = f"The sweep last ran {ago or f'{max(seconds, 0):.0f} seconds'} ago"
+    waiting = found.overdue + found.failed
     advice = "Keep it running: manage.py perfsee_sweep --watch 10, or every minute from cron."
-    if is_silent and overdue:
-        return bad("sweep", f"{said}, and deliveries are overdue.", advice)
+    if found.is_sweep_missed:
+        wait = "delivery waits" if waiting == 1 else "deliveries wait"
+        return bad("sweep", f"{said}, and {waiting} {wait} for it.", advice)
+    is_silent = (
+        found.last_swept_at is None
+        or found.measured_at - found.last_swept_at > webhook_settings.lease
+    )
     if is_silent:
         return doubtful("sweep", f"{said}.", advice)
-    return good("sweep", f"{said}{', and is at work on what is overdue' if overdue else ''}.")
+    return good("sweep", f"{said}{', and is at work on what is overdue' if waiting else ''}.")
 
 
 def look_back() -> Iterator[Result]:

@@ -32,6 +32,8 @@ def lines_of(plan: replaying.Plan, selection: replaying.Selection) -> Iterator[s
         f"{plan.opened} deliver{pluralize(plan.opened, 'y,ies')} would be run again, with "
         f"{plan.runs} run{pluralize(plan.runs)} of receivers."
     )
+    if plan.opened and plan.receivers and not plan.runs:
+        yield "No receiver has anything left to do there: --receivers all runs them all the same."
     for receiver in plan.receivers:
         again = f", {receiver.again} of them after success" if receiver.again else ""
         yield f"  {receiver.runs:>7}  {receiver.label}{again}"

@@ -17,7 +17,9 @@ from perfsee_webhooks.selection import Selection
 def add_selection(parser: CommandParser) -> None:
     """Declare the arguments that choose deliveries."""
     which = parser.add_argument_group("which deliveries (every one, if nothing is said)")
-    which.add_argument("--id", action="append", default=[], help="its id; repeatable")
+    which.add_argument(
+        "--id", action="append", default=[], help="the id that Perfsee gave it; repeatable"
+    )
     which.add_argument("--event", default="", help="a pattern such as 'bundle:*,lab:*'")
     which.add_argument("--project", default="", help="the slug of its project")
     which.add_argument("--hook", default="", help="the id of its hook")
@@ -47,7 +49,7 @@ def selection_of(options: dict[str, Any]) -> Selection:
             failure_group=options["failure_group"],
         )
     except ValueError as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(str(error), returncode=2) from error
 
 
 def _primary_keys(delivery_ids: list[str]) -> tuple[int, ...]:
@@ -55,7 +57,7 @@ def _primary_keys(delivery_ids: list[str]) -> tuple[int, ...]:
     keys = dict(found.values_list("delivery_id", "pk"))
     missing = [delivery_id for delivery_id in delivery_ids if delivery_id not in keys]
     if missing:
-        raise CommandError(f"There is no delivery {missing[0]}.")
+        raise CommandError(f"No delivery has the id {missing[0]}.", returncode=2)
     return tuple(keys.values())
 
 

@@ -41,7 +41,7 @@ def assert_nothing_received() -> None:
 
 def _all_that_came() -> str:
     """Return a line for each of the latest deliveries and refused requests."""
-    lines = ["The deliveries:"]
+    lines = ["What came:"]
     for delivery in Delivery.objects.without_body()[:_MAX_SHOWN]:
         lines.append(f"  {delivery} is {delivery.state}: {delivery.summary or 'no summary'}")
         failures = ReceiverRun.objects.filter(delivery=delivery).failures()

@@ -60,7 +60,7 @@ class Command(DocumentedCommand):
         try:
             export = Export(deliveries=deliveries, format=Format(format), with_body=with_body)
         except ValueError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(str(error), returncode=2) from error
         try:
             with until_nobody_reads(self.stdout), self._opened(output) as file:
                 for chunk in export.chunks():

@@ -6,11 +6,13 @@ import json
 import signal
 import threading
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.db import Error as DatabaseFailure
 from django.db import close_old_connections
+from django.utils import timezone
 
 from perfsee_webhooks.management.documented import DocumentedCommand
 from perfsee_webhooks.sweep import ERROR, Sweep, sweep
@@ -94,11 +96,18 @@ class Command(DocumentedCommand):
             line = f"Took up {report.total} ({_listed(report.found)}): {_listed(report.endings)}."
         else:
             line = "Nothing is overdue."
+            if report.next_attempt_at is not None:
+                line += f" What failed is due again from {_local(report.next_attempt_at)} on."
         if report.replayed and not as_json:
             line += f" Went on with replays: opened {report.replayed}."
         if report.drained and not as_json:
             line += f" Stored {report.drained} from the spool."
         self.stdout.write(line)
+
+
+def _local(moment: datetime) -> str:
+    local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
+    return f"{local:%Y-%m-%d %H:%M:%S}"
 
 
 def _listed(counts: Counter[str]) -> str:
