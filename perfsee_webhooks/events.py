@@ -20,6 +20,9 @@ KNOWN: Final = (
 # The event type of a signed body that names none, or that could not be read at all.
 UNKNOWN: Final = "unknown"
 
+# The time to match grows with the length of a name to the power of this.
+_MOST_STARS: Final = 3
+
 
 def dashed(name: str) -> str:
     """Return an event's name as Perfsee's page writes it, with `-` where its server sends `:`."""
@@ -41,10 +44,13 @@ def compiled(pattern: str) -> re.Pattern[str]:
     around them ignored, in which `*` stands for any characters.
 
     Raises:
-        ValueError: the pattern names no event at all.
+        ValueError: the pattern names no event at all, or has so many `*` in a name that it would
+            take long to match.
     """
     names = [canonical(name.strip()) for name in pattern.split(",") if name.strip()]
     if not names:
         raise ValueError(f"{pattern!r} names no event: write for instance 'bundle:*,lab:*'.")
-    alternatives = (re.sub(r"(\\\*)+", ".*", re.escape(name)) for name in names)
+    alternatives = [re.sub(r"(\\\*)+", ".*", re.escape(name)) for name in names]
+    if any(alternative.count(".*") > _MOST_STARS for alternative in alternatives):
+        raise ValueError(f"{pattern!r} has more than {_MOST_STARS} times '*' in one name.")
     return re.compile("|".join(alternatives), re.DOTALL)

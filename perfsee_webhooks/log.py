@@ -6,11 +6,15 @@ signature or a body.
 
 from __future__ import annotations
 
+import logging
+import textwrap
+import traceback
 from typing import Final, Protocol
 
-from .text import one_line
+from .text import lines, one_line
 
 _MAX_LENGTH: Final = 300
+_MAX_TRACEBACK: Final = 20_000
 
 
 class _Identified(Protocol):
@@ -24,6 +28,30 @@ class _Identified(Protocol):
     def project(self) -> str: ...
     @property
     def hook_id(self) -> str: ...
+
+
+def log_raised(
+    logger: logging.Logger,
+    level: int,
+    message: str,
+    *args: object,
+    error: BaseException,
+    extra: dict[str, object],
+) -> None:
+    """Log what a receiver raised, with a traceback of which no line can be taken for a record.
+
+    A receiver may raise with text of a payload, which a stranger has written. `exc_info` has the
+    exception as it is, for those who format it by themselves.
+    """
+    if logger.isEnabledFor(level):
+        path, number, function, _stack = logger.findCaller(stacklevel=2)
+        info = (type(error), error, error.__traceback__)
+        record = logger.makeRecord(
+            logger.name, level, path, number, message, args, info, function, extra
+        )
+        told = lines("".join(traceback.format_exception(error)), _MAX_TRACEBACK)
+        record.exc_text = textwrap.indent(told.rstrip(), "  ")
+        logger.handle(record)
 
 
 def ids(**named: object) -> dict[str, object]:

@@ -19,7 +19,7 @@ from .conf import webhook_settings
 from .exceptions import GiveUp, LeaseLost, RetryLater
 from .history import History
 from .leases import lease_keeper
-from .log import ids_of
+from .log import ids_of, log_raised
 from .models import Delivery, ReceiverRun
 from .signals import ConnectedReceiver, delivery_failed, receivers_of
 
@@ -184,12 +184,13 @@ async def _result_of(awaitable: Awaitable[Any]) -> Any:
 
 
 def _log_failure(run: ReceiverRun, error: BaseException) -> None:
-    logger.log(
+    log_raised(
+        logger,
         logging.WARNING if isinstance(error, RetryLater) else logging.ERROR,
         "Receiver %s failed on delivery %s.",
         run.receiver,
         run.delivery.delivery_id,
-        exc_info=error,
+        error=error,
         extra=ids_of(
             run.delivery, receiver=run.receiver, attempt=run.attempt, replay=run.replay_id
         ),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, Self
+
+from django.utils import timezone
 
 from . import events
 from .models import Delivery, DeliveryQuerySet
@@ -47,11 +49,18 @@ class Selection:
     up_to: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what could not be looked for.
+        """Refuse what could not be looked for, and tell moments in UTC.
+
+        PostgreSQL takes no offset of 16 hours and more.
 
         Raises:
-            ValueError: `event` names no event at all, or there are too many primary keys.
+            ValueError: `event` names no event at all, a moment is beyond what a date can tell, or
+                there are too many primary keys.
         """
+        for name in _MOMENTS:
+            moment = getattr(self, name)
+            if moment is not None and timezone.is_aware(moment):
+                object.__setattr__(self, name, in_utc(moment))
         if self.event:
             events.compiled(self.event)
         if self.primary_keys is not None and len(self.primary_keys) > MAX_PRIMARY_KEYS:
@@ -136,6 +145,14 @@ class Selection:
             "pk__lte": self.up_to,
         }
         return {lookup: value for lookup, value in lookups.items() if value is not None}
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Return an aware moment in UTC. Raises ValueError if no date can tell it there."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{moment} is beyond what a date can tell.") from error
 
 
 def _as_json(value: Any) -> Any:

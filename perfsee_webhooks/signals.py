@@ -41,7 +41,7 @@ class Receiver(Protocol[_Event_contra]):
     """What a type checker takes for a receiver of an event: it is called by keyword."""
 
     def __call__(
-        self, *, sender: Any, delivery: Any, event: _Event_contra, **kwargs: Any
+        self, *, sender: Any, delivery: Any, event: _Event_contra, signal: Any, **kwargs: Any
     ) -> object:
         """Handle an event; what is returned is ignored, unless it is to be awaited."""
 
@@ -142,20 +142,23 @@ ReceiverOfSourceFinished = TypeVar("ReceiverOfSourceFinished", bound=Receiver[So
 
 @overload
 def receive(
-    to: EventSignal[BundleFinished] | Literal["bundle:finished"], **connect: Any
+    to: EventSignal[BundleFinished] | Literal["bundle:finished", "bundle-finished"], **connect: Any
 ) -> Callable[[ReceiverOfBundleFinished], ReceiverOfBundleFinished]: ...
 @overload
 def receive(
-    to: EventSignal[LabSnapshotCompleted] | Literal["lab:snapshot-completed"], **connect: Any
+    to: EventSignal[LabSnapshotCompleted]
+    | Literal["lab:snapshot-completed", "lab-snapshot-completed"],
+    **connect: Any,
 ) -> Callable[[ReceiverOfLabSnapshotCompleted], ReceiverOfLabSnapshotCompleted]: ...
 @overload
 def receive(
-    to: EventSignal[LabSnapshotReportCompleted] | Literal["lab:snapshot-report-completed"],
+    to: EventSignal[LabSnapshotReportCompleted]
+    | Literal["lab:snapshot-report-completed", "lab-snapshot-report-completed"],
     **connect: Any,
 ) -> Callable[[ReceiverOfLabSnapshotReportCompleted], ReceiverOfLabSnapshotReportCompleted]: ...
 @overload
 def receive(
-    to: EventSignal[SourceFinished] | Literal["source:finished"], **connect: Any
+    to: EventSignal[SourceFinished] | Literal["source:finished", "source-finished"], **connect: Any
 ) -> Callable[[ReceiverOfSourceFinished], ReceiverOfSourceFinished]: ...
 @overload
 def receive(

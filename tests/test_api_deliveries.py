@@ -368,3 +368,19 @@ def test_address__of_what_is_not_there_is_not_found(address, admin_client):
     answer = admin_client.get(DELIVERIES + address)
     assert answer.status_code == 404
     assert answer.json()["detail"]
+
+
+@pytest.mark.parametrize("rights", [(), ("view_receiverrun",)])
+def test_detail__has_the_runs_only_for_who_may_view_them(person, post, body, connect, rights):
+    connect(side_effect=ValueError("what the receiver says"))
+    post(body, delivery_id="one")
+    process(Delivery.objects.get().pk)
+    answer = person("view_delivery", *rights).get(f"{DELIVERIES}one/")
+    assert ("what the receiver says" in answer.text) is bool(rights)
+    assert (answer.json()["runs"] is None) is not bool(rights)
+
+
+def test_body__keeps_its_policy_behind_that_of_the_site(admin_client, post, body, no_receivers):
+    post(body, delivery_id="one")
+    answer = admin_client.get(f"{DELIVERIES}one/body/")
+    assert answer["Content-Security-Policy"] == "sandbox; default-src 'none'"

@@ -286,3 +286,23 @@ def test_page__has_a_form_that_plans_again_and_one_that_starts_nothing_as_it_is(
 def test_page__offers_no_form_to_whoever_may_only_look(address, person, dead):
     page = person("view_replay", "view_delivery").get(address, headers={"Accept": "text/html"})
     assert b'name="event"' not in page.content
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ['{"\\ud800": 1}', '{"state": ["\\ud800"]}', '{"receivers": "\\ud800"}', '{"search": "  "}']
+    + ['{"project": ""}'],
+)
+@pytest.mark.parametrize("address", ["plan/", ""])
+def test_plan__refuses_what_it_cannot_say_again(admin_client, asked, address):
+    answer = admin_client.post(f"{REPLAYS}{address}", asked, content_type="application/json")
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("address", ["plan/", ""])
+def test_plan__takes_nothing_from_the_address(admin_client, address):
+    answer = admin_client.post(
+        f"{REPLAYS}{address}?project=web", {"up_to": 1}, content_type="application/json"
+    )
+    assert answer.status_code == 400
+    assert not Replay.objects.exists()

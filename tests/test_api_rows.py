@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -204,3 +206,18 @@ def test_lists__refuse_a_filter_that_there_is_not(admin_client, noun):
     assert answer.status_code == 400
     assert answer.json() == {"stat": ["No such filter."]}
     assert admin_client.get(f"/api/{noun}/", {"format": "json", "page_size": 7}).status_code == 200
+
+
+@pytest.mark.parametrize("noun", ["deliveries", "rejections", "export"])
+@pytest.mark.parametrize("offset", ["+23:59", "-23:59", "+16:00"])
+def test_lists__take_a_moment_of_any_offset(admin_client, noun, offset):
+    for name in ("received_from", "received_before"):
+        answer = admin_client.get(f"/api/{noun}/", {name: f"2024-01-01T00:00:00{offset}"})
+        assert answer.status_code == 200
+        b"".join(answer)
+
+
+@pytest.mark.parametrize("noun", ["deliveries", "rejections"])
+def test_lists__take_a_cursor_of_any_offset(admin_client, noun):
+    cursor = base64.urlsafe_b64encode(b"after 2024-01-01T00:00:00+23:00 5").decode()
+    assert admin_client.get(f"/api/{noun}/", {"cursor": cursor}).status_code == 200

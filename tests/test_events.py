@@ -67,3 +67,9 @@ def test_compiled__star_takes_line_ends_too():
 def test_compiled__no_name_at_all(pattern):
     with pytest.raises(ValueError, match=f"^{re.escape(repr(pattern))} names no event"):
         events.compiled(pattern)
+
+
+def test_compiled__refuses_what_would_take_long_to_match():
+    assert events.compiled("a*b*c**d,e*f*g*").fullmatch("exfyg")
+    with pytest.raises(ValueError, match="has more than 3 times"):
+        events.compiled("lab:*,a*b*c*d*")

@@ -238,3 +238,21 @@ def test_logging__an_arrival_is_told_once_the_answer_has_left(rf, body, logged):
     assert (answer.status_code, logged()) == (204, [])
     answer.close()
     assert len(logged()) == 1
+
+
+@pytest.mark.django_db
+def test_logging__of_what_a_receiver_raises_is_no_line_of_its_own(delivery, connect, caplog):
+    forged = "x\r\n2026-01-01 CRITICAL root: forged\x1b[31m\u2028y"
+    connect(side_effect=ValueError(forged))
+    process(delivery.pk)
+    (record,) = [found for found in caplog.records if found.exc_info]
+    assert record.exc_info
+    assert str(record.exc_info[1]) == forged
+    written = logging.Formatter("%(levelname)s %(message)s").format(record)
+    assert "\x1b" not in written
+    assert "\u2028" not in written
+    first, *following = written.splitlines()
+    assert first.startswith("ERROR Receiver")
+    assert following
+    assert all(line.startswith("  ") for line in following)
+    assert record.pathname.endswith("processing.py")

@@ -193,8 +193,8 @@ def test_tail__has_colours_where_they_are_asked_for(monkeypatch):
     ("arguments", "error"),
     [
         (["--lines=-1"], r"--lines has to be 0 or more\."),
-        (["--every=0"], r"--every has to be more than 0 seconds\."),
-        (["--every=nan"], r"--every has to be more than 0 seconds\."),
+        (["--every=0"], r"--every has to be more than 0 and at most 3600 seconds\."),
+        (["--every=nan"], r"--every has to be more than 0 and at most 3600 seconds\."),
         (["--event=,"], "names no event"),
     ],
 )

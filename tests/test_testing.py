@@ -6,9 +6,12 @@ import json
 import subprocess
 import sys
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test import Client
 
 from perfsee_webhooks import events
 from perfsee_webhooks.exceptions import RetryLater
@@ -159,6 +162,12 @@ def test_call_receiver__runs_an_async_one_to_its_end():
     assert seen == ["source:finished"]
 
 
+def test_call_receiver__takes_any_body():
+    seen = []
+    call_receiver(lambda event, **_: seen.append(event.type), b'{"eventType":","}')
+    assert seen == [","]
+
+
 def test_call_receiver__raises_what_the_receiver_raises():
     def receiver(sender, delivery, event, **kwargs):
         raise RetryLater(timedelta(seconds=1))
@@ -217,6 +226,27 @@ def test_signed_post__headers_are_replaced_and_left_out(client, no_receivers):
     kept = assert_received().headers
     assert (kept["X-Perfsee-Event"], kept["X-Request-ID"]) == ("bundle-finished", "7")
     assert "Content-Type" not in kept
+
+
+def test_signed_post__takes_no_asynchronous_client(async_client):
+    with pytest.raises(TypeError, match="takes a Client"):
+        signed_post(async_client, "bundle:finished")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_signed_post__from_many_threads_leaves_the_settings_as_they_were(settings, no_receivers):
+    settings.PERFSEE_WEBHOOKS = before = {"PROCESSING": "no.such.function", "SECRETS": None}
+
+    def post(number):
+        try:
+            return signed_post(Client(), "bundle:finished", delivery_id=f"{number}").status_code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(post, range(12))) == {204}
+    assert before == settings.PERFSEE_WEBHOOKS
+    assert Delivery.objects.count() == 12
 
 
 def test_signed_post__takes_no_fields_for_a_body(client):

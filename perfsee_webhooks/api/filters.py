@@ -7,6 +7,7 @@ from typing import Any, Final
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.utils import timezone
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema_field
 
@@ -14,7 +15,7 @@ from .. import events
 from ..envelope import MAX_DELIVERY_ID_LENGTH, MAX_NAME_LENGTH, MAX_REF_LENGTH
 from ..models import Delivery, ReceiverRun, Rejection, Replay
 from ..models.run import MAX_ASKER_LENGTH
-from ..selection import Selection
+from ..selection import Selection, in_utc
 from ..signals import MAX_LABEL_LENGTH
 from .moments import require_within_reach
 
@@ -45,10 +46,16 @@ def _text(max_length: int, help_text: str, **given: Any) -> filters.CharFilter:
     return filters.CharFilter(max_length=max_length, strip=False, help_text=help_text, **given)
 
 
-def _moment(help_text: str, **given: Any) -> filters.IsoDateTimeFilter:
-    return filters.IsoDateTimeFilter(
-        help_text=help_text, validators=[require_within_reach], **given
-    )
+class _MomentFilter(filters.IsoDateTimeFilter):
+    def filter(self, qs: QuerySet[Any], value: Any) -> QuerySet[Any]:
+        """Look for a moment as every database can tell it."""
+        aware = bool(value) and timezone.is_aware(value)
+        found: QuerySet[Any] = super().filter(qs, in_utc(value) if aware else value)
+        return found
+
+
+def _moment(help_text: str, **given: Any) -> _MomentFilter:
+    return _MomentFilter(help_text=help_text, validators=[require_within_reach], **given)
 
 
 def _yes_or_no(help_text: str, **given: Any) -> Any:

@@ -46,6 +46,9 @@ class NamedChoice(serializers.ChoiceField):
 
     def __init__(self, name: str, choices: Any, **kwargs: Any) -> None:
         self.component = name
+        # What was given is not said again: it may be what no JSON can hold.
+        known = ", ".join(value for value, _label in choices)
+        kwargs["error_messages"] = {"invalid_choice": f"Not one of {known}."}
         super().__init__(choices, **kwargs)
 
 

@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from ..models import Delivery
 
 VIEW_BODY: Final = "view_delivery_body"
+VIEW_RUNS: Final = "view_receiverrun"
 # A plan shows what is in deliveries, so that whoever may replay has to be able to view them.
 REPLAY: Final = ("view_delivery", "replay_delivery")
 ACCEPT: Final = "accept_rejection"

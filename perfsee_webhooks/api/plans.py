@@ -14,6 +14,7 @@ from ..models.replay import MAX_REASON_LENGTH
 from ..replay import BATCH_SIZE, Order, Plan, PlannedReceiver
 from ..selection import MAX_PRIMARY_KEYS, Selection
 from ..signals import MAX_LABEL_LENGTH
+from ..text import one_line
 from . import filters
 from .moments import require_within_reach
 from .openapi import NamedChoice
@@ -40,9 +41,8 @@ _OF_THE_FORM: Final = {"csrfmiddlewaretoken"}
 
 
 def _text(max_length: int, help_text: str, **given: Any) -> serializers.CharField:
-    return serializers.CharField(
-        max_length=max_length, default="", allow_blank=True, help_text=help_text, **given
-    )
+    # Blank text would be read as "any".
+    return serializers.CharField(max_length=max_length, default="", help_text=help_text, **given)
 
 
 def _moment(help_text: str) -> serializers.DateTimeField:
@@ -116,7 +116,8 @@ class PlanSerializer(serializers.Serializer[Any]):
         unknown = set(self.initial_data) - set(self.fields) - _OF_THE_FORM
         if unknown:
             # Taken for nothing, a misspelt filter would select every delivery.
-            raise serializers.ValidationError({name: ["No such field."] for name in unknown})
+            told = {one_line(name, MAX_NAME_LENGTH): ["No such field."] for name in unknown}
+            raise serializers.ValidationError(told)
         try:
             self.selection = Selection(
                 primary_keys=_keys_of(attrs.get("deliveries")),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db.models import QuerySet
+from django.http import QueryDict
 from drf_spectacular.utils import extend_schema_view
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -13,6 +14,7 @@ from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
+from rest_framework.settings import api_settings
 
 from .. import replay as replaying
 from ..models import Replay
@@ -138,10 +140,22 @@ class ReplayViewSet(RowsViewSet):
 
 def _data_of(request: Request) -> Any:
     """Return what was posted. Raises ParseError."""
+    if request.query_params.keys() - {str(api_settings.URL_FORMAT_OVERRIDE)}:
+        raise ParseError("What a replay is for stands in the body of the request.")
     try:
-        return request.data
+        return _as_json(request.data)
     except RecursionError as error:
         raise ParseError("The body is nested too deeply to be read.") from error
+
+
+def _as_json(data: Any) -> Any:
+    """Return the fields of a form without those that were left empty."""
+    if not isinstance(data, QueryDict):
+        return data
+    given = data.copy()
+    for name in [name for name, values in data.lists() if not any(values)]:
+        del given[name]
+    return given
 
 
 def _without_form(told: serializers.Serializer[Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from ..envelope import SIGNATURE_HEADER
 from ..models import Arrival, Delivery, ReceiverRun, Rejection, Replay
 from .openapi import NamedChoice, address_of
+from .permissions import VIEW_RUNS
 
 # A delivery that is replayed every day has runs without end; the others are in the list of runs.
 MAX_RUNS: Final = 100
@@ -150,7 +151,9 @@ class DeliveryDetailSerializer(DeliverySerializer):
         source="newest_runs",
         many=True,
         read_only=True,
-        help_text=f"The newest {MAX_RUNS} runs, newest first; the list of runs has all of them.",
+        allow_null=True,
+        help_text=f"The newest {MAX_RUNS} runs, newest first; the list of runs has all of them. "
+        "Null for whoever may not view runs.",
     )
 
     class Meta(DeliverySerializer.Meta):
@@ -171,6 +174,13 @@ class DeliveryDetailSerializer(DeliverySerializer):
     def get_headers(self, delivery: Delivery) -> dict[str, str]:
         """Return the headers without the signature."""
         return _without_signature(delivery.headers)
+
+    def to_representation(self, instance: Delivery) -> dict[str, Any]:
+        """Leave out the runs for whoever may not view them."""
+        told: dict[str, Any] = super().to_representation(instance)
+        user = self.context["request"].user
+        may_view_runs = user.has_perm(f"{Delivery._meta.app_label}.{VIEW_RUNS}")
+        return told if may_view_runs else {**told, "runs": None}
 
 
 class RejectionSerializer(serializers.ModelSerializer[Rejection]):

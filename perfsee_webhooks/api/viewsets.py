@@ -9,6 +9,8 @@ from django_filters.rest_framework import DjangoFilterBackend, FilterSet
 from rest_framework import mixins, serializers, viewsets
 from rest_framework.settings import api_settings
 
+from ..envelope import MAX_NAME_LENGTH
+from ..text import one_line
 from .openapi import ApiSchema
 from .pagination import NewestFirst
 from .permissions import Rights
@@ -44,7 +46,8 @@ class ApiViewSet(viewsets.GenericViewSet[Any]):
         """Taken for nothing, a misspelt filter would find every row."""
         unknown = self.request.query_params.keys() - known
         if unknown:
-            raise serializers.ValidationError({name: ["No such filter."] for name in unknown})
+            told = {one_line(name, MAX_NAME_LENGTH): ["No such filter."] for name in unknown}
+            raise serializers.ValidationError(told)
 
     @property
     def rights(self) -> tuple[str, ...]:

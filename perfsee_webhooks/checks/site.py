@@ -63,8 +63,9 @@ def _api() -> Iterator[CheckMessage]:
 
 
 def _hosts() -> Iterator[CheckMessage]:
-    for host in settings.ALLOWED_HOSTS:
-        if not re.fullmatch(r"\*|\[[0-9A-Fa-f:.]+\]|[^\s/:*]+", host):
+    hosts: list[Any] = settings.ALLOWED_HOSTS
+    for host in hosts:
+        if not isinstance(host, str) or not re.fullmatch(r"\*|\[[0-9A-Fa-f:.]+\]|[^\s/:*]+", host):
             yield Warning(
                 f"ALLOWED_HOSTS has {host!r}, which is no host: requests to it are answered 400.",
                 hint="Write the name alone, without scheme, port, path or white space; with a dot "
@@ -87,11 +88,16 @@ def _proxy_header() -> Iterator[CheckMessage]:
         )
 
 
+def _middleware() -> list[str]:
+    named: Any = settings.MIDDLEWARE
+    return [name for name in named or () if isinstance(name, str)]
+
+
 def _ssl_redirect() -> Iterator[CheckMessage]:
     if (
         settings.SECURE_SSL_REDIRECT
         and settings.SECURE_PROXY_SSL_HEADER is None
-        and _SECURITY in settings.MIDDLEWARE
+        and _SECURITY in _middleware()
         and not _is_exempt_from_ssl()
     ):
         yield Warning(
@@ -105,11 +111,14 @@ def _ssl_redirect() -> Iterator[CheckMessage]:
 
 def _is_exempt_from_ssl() -> bool:
     path = (_path_of_receiver() or "").lstrip("/")
-    return any(re.search(pattern, path) for pattern in settings.SECURE_REDIRECT_EXEMPT)
+    patterns: Any = settings.SECURE_REDIRECT_EXEMPT
+    if not isinstance(patterns, list | tuple):
+        return False
+    return any(isinstance(one, str | re.Pattern) and re.search(one, path) for one in patterns)
 
 
 def _www_redirect() -> Iterator[CheckMessage]:
-    if settings.PREPEND_WWW and _COMMON in settings.MIDDLEWARE:
+    if settings.PREPEND_WWW and _COMMON in _middleware():
         yield Warning(
             "PREPEND_WWW redirects each delivery to a host without 'www.', which loses it.",
             hint="Let the address of the webhook in Perfsee begin with 'www.', and silence this.",
@@ -119,9 +128,9 @@ def _www_redirect() -> Iterator[CheckMessage]:
 
 def _body_size() -> Iterator[CheckMessage]:
     """Warn only where there is middleware that may read the body: the receiver asks no limit."""
-    limit: int | None = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    others = [name for name in settings.MIDDLEWARE if not name.startswith("django.")]
-    if not others or limit is None or not is_sound():
+    limit: Any = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    others = [name for name in _middleware() if not name.startswith("django.")]
+    if not others or not isinstance(limit, int) or not is_sound():
         return
     if limit < webhook_settings.max_body_bytes:
         yield Warning(

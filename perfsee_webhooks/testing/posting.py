@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, cast
@@ -17,6 +18,10 @@ from ..sending import SAMPLE_HOOK_ID, perfsee_headers
 from .samples import sample_body
 
 _SETTING: Final = "PERFSEE_WEBHOOKS"
+
+# The settings belong to the whole process: of two who change them at once, one would restore what
+# the other has set.
+_one_at_a_time: Final = threading.RLock()
 
 
 def signed_post(
@@ -43,14 +48,18 @@ def signed_post(
     The receivers have run when this returns, whatever `PROCESSING` says. What they raise is
     recorded as their runs, as it is in production, and is not raised here: see `assert_received`.
 
+    It may be called from several threads, and then posts one after the other.
+
     Raises:
         ValueError: there is no such event.
-        TypeError: its sample has no such field.
+        TypeError: its sample has no such field, or the client is an asynchronous one.
     """
+    if not isinstance(client, Client):
+        raise TypeError("signed_post takes a Client: async receivers are run to their end as well.")
     body = event if isinstance(event, bytes) else sample_body(event, **overrides)
     if isinstance(event, bytes) and overrides:
         raise TypeError("A body that is given as bytes takes no fields.")
-    with _site_taking(secret) as signing_secret:
+    with _one_at_a_time, _site_taking(secret) as signing_secret:
         sent: dict[str, str | None] = {
             **perfsee_headers(body, signing_secret, delivery_id=delivery_id, hook_id=hook_id),
             **(headers or {}),
@@ -68,9 +77,9 @@ def signed_post(
 @contextmanager
 def _site_taking(secret: str | None) -> Iterator[str]:
     """Run receivers at once, and where no secret is given take a new one beside the site's own."""
-    setting = {**getattr(settings, _SETTING, {}), "PROCESSING": INLINE}
+    setting = {**(getattr(settings, _SETTING, None) or {}), "PROCESSING": INLINE}
     if secret is None:
         secret = secrets.token_hex()
-        setting["SECRETS"] = [secret, *setting.get("SECRETS", ())]
+        setting["SECRETS"] = [secret, *(setting.get("SECRETS") or ())]
     with override_settings(**{_SETTING: setting}):
         yield secret

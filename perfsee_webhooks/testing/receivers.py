@@ -5,13 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ..models import Delivery
 from ..payloads import Event
 from ..processing import call_receiver as call_connected
-from ..signals import ConnectedReceiver, EventSignal, path_of, signal_of
+from ..signals import (
+    ConnectedReceiver,
+    EventSignal,
+    bundle_finished,
+    delivery_received,
+    lab_snapshot_completed,
+    lab_snapshot_report_completed,
+    path_of,
+    signal_of,
+    source_finished,
+)
 from .samples import sample_delivery
+
+_SIGNALS: Final[tuple[EventSignal[Any], ...]] = (
+    bundle_finished,
+    lab_snapshot_completed,
+    lab_snapshot_report_completed,
+    source_finished,
+)
 
 
 def call_receiver(
@@ -28,7 +45,9 @@ def call_receiver(
         TypeError: its sample has no such field.
     """
     delivery = event if isinstance(event, Delivery) else sample_delivery(event, **overrides)
-    signal: EventSignal[Any] = EventSignal(delivery.event_type)
+    signal = next(
+        (one for one in _SIGNALS if one.pattern == delivery.event_type), delivery_received
+    )
     label = path_of(receiver)
     call_connected(ConnectedReceiver(label=label, function=receiver, signal=signal), delivery)
     return delivery

@@ -21,6 +21,7 @@ from perfsee_webhooks.models import Delivery
 from perfsee_webhooks.text import one_line
 
 MAX_LINE_LENGTH = 1000
+MAX_SECONDS = 3600
 
 
 class Command(DocumentedCommand):
@@ -69,8 +70,8 @@ class Command(DocumentedCommand):
         """Print what is there, and follow it."""
         if lines < 0:
             raise CommandError("--lines has to be 0 or more.")
-        if not every > 0:
-            raise CommandError("--every has to be more than 0 seconds.")
+        if not 0 < every <= MAX_SECONDS:
+            raise CommandError(f"--every has to be more than 0 and at most {MAX_SECONDS} seconds.")
         style = self.style if self.stdout.isatty() or options["force_color"] else no_style()
         with until_nobody_reads(self.stdout), interruptible() as stopped:
             try:
