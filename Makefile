@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs links tox lock
+.PHONY: help demo test proof lint format docs links tox lock
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -14,6 +14,9 @@ demo: $(INSTALLED) ## Start the example site, send it deliveries, show what beca
 
 test: $(INSTALLED) ## Run the whole suite on SQLite and on PostgreSQL
 	$(BIN)/python -m tests $(ARGS)
+
+proof: $(INSTALLED) ## Try all that can break the promise; takes about a quarter of an hour
+	$(BIN)/python -m proof $(ARGS)
 
 lint: $(INSTALLED) ## Check style, types and migrations
 	$(BIN)/ruff check .

@@ -60,11 +60,14 @@ def patiently(work: Callable[[], _Result], *, using: str, wait: timedelta) -> _R
     Raises:
         DatabaseError: whatever the work raised at last.
     """
+    # Its own, since an attempt may take longer than the whole wait: on SQLite, for a lock.
+    deadline = time.monotonic() + wait.total_seconds()
     while True:
         try:
             result = work()
         except AWAY:
-            if not _outage.go_on(time.monotonic(), wait):
+            now = time.monotonic()
+            if not _outage.go_on(now, wait) or now >= deadline:
                 raise
             time.sleep(_PAUSE.total_seconds())
             _give_up_connection(using)

@@ -129,41 +129,41 @@ def signal_of(pattern: str) -> EventSignal[Event]:
     return _signals.setdefault(pattern, EventSignal(pattern))
 
 
-ReceiverOfAnyEvent = TypeVar("ReceiverOfAnyEvent", bound=Receiver[Event])
-ReceiverOfBundleFinished = TypeVar("ReceiverOfBundleFinished", bound=Receiver[BundleFinished])
-ReceiverOfLabSnapshotCompleted = TypeVar(
-    "ReceiverOfLabSnapshotCompleted", bound=Receiver[LabSnapshotCompleted]
+_ReceiverOfAnyEvent = TypeVar("_ReceiverOfAnyEvent", bound=Receiver[Event])
+_ReceiverOfBundleFinished = TypeVar("_ReceiverOfBundleFinished", bound=Receiver[BundleFinished])
+_ReceiverOfLabSnapshotCompleted = TypeVar(
+    "_ReceiverOfLabSnapshotCompleted", bound=Receiver[LabSnapshotCompleted]
 )
-ReceiverOfLabSnapshotReportCompleted = TypeVar(
-    "ReceiverOfLabSnapshotReportCompleted", bound=Receiver[LabSnapshotReportCompleted]
+_ReceiverOfLabSnapshotReportCompleted = TypeVar(
+    "_ReceiverOfLabSnapshotReportCompleted", bound=Receiver[LabSnapshotReportCompleted]
 )
-ReceiverOfSourceFinished = TypeVar("ReceiverOfSourceFinished", bound=Receiver[SourceFinished])
+_ReceiverOfSourceFinished = TypeVar("_ReceiverOfSourceFinished", bound=Receiver[SourceFinished])
 
 
 @overload
 def receive(
     to: EventSignal[BundleFinished] | Literal["bundle:finished", "bundle-finished"], **connect: Any
-) -> Callable[[ReceiverOfBundleFinished], ReceiverOfBundleFinished]: ...
+) -> Callable[[_ReceiverOfBundleFinished], _ReceiverOfBundleFinished]: ...
 @overload
 def receive(
     to: EventSignal[LabSnapshotCompleted]
     | Literal["lab:snapshot-completed", "lab-snapshot-completed"],
     **connect: Any,
-) -> Callable[[ReceiverOfLabSnapshotCompleted], ReceiverOfLabSnapshotCompleted]: ...
+) -> Callable[[_ReceiverOfLabSnapshotCompleted], _ReceiverOfLabSnapshotCompleted]: ...
 @overload
 def receive(
     to: EventSignal[LabSnapshotReportCompleted]
     | Literal["lab:snapshot-report-completed", "lab-snapshot-report-completed"],
     **connect: Any,
-) -> Callable[[ReceiverOfLabSnapshotReportCompleted], ReceiverOfLabSnapshotReportCompleted]: ...
+) -> Callable[[_ReceiverOfLabSnapshotReportCompleted], _ReceiverOfLabSnapshotReportCompleted]: ...
 @overload
 def receive(
     to: EventSignal[SourceFinished] | Literal["source:finished", "source-finished"], **connect: Any
-) -> Callable[[ReceiverOfSourceFinished], ReceiverOfSourceFinished]: ...
+) -> Callable[[_ReceiverOfSourceFinished], _ReceiverOfSourceFinished]: ...
 @overload
 def receive(
     to: EventSignal[Event] | str, **connect: Any
-) -> Callable[[ReceiverOfAnyEvent], ReceiverOfAnyEvent]: ...
+) -> Callable[[_ReceiverOfAnyEvent], _ReceiverOfAnyEvent]: ...
 def receive(to: EventSignal[Event] | str, **connect: Any) -> Callable[[Any], Any]:
     """Connect the decorated receiver to a signal, or to the events that a pattern matches.
 

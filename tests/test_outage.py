@@ -89,3 +89,15 @@ def test_patiently__forgets_an_outage_that_nobody_saw_end(clock):
         patiently(failing(*[away] * 1000), using="default", wait=WAIT)
     clock[0] += 3600
     assert patiently(failing(*[away] * 10), using="default", wait=WAIT) == "done"
+
+
+def test_patiently__gives_up_where_one_attempt_takes_longer_than_the_wait(clock):
+    def slow():
+        clock[0] += 25
+        raise OperationalError("database is locked")
+
+    for _ in range(3):
+        was = clock[0]
+        with pytest.raises(OperationalError):
+            patiently(slow, using="default", wait=WAIT)
+        assert clock[0] - was == pytest.approx(25, abs=0.2)

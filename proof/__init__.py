@@ -1,0 +1,1 @@
+"""What can break the promise of this app, tried: `python -m proof`."""
