@@ -157,9 +157,10 @@ def _read_body(request: HttpRequest, limit: int) -> bytes:
         size = max(declared, len(body))
         if size > limit:
             _discard_rest(stream)
-            raise BodyTooLarge(f"The body has more than {limit} bytes.", size=size)
-    except OSError as error:
+    except Exception as error:  # a server tells of broken chunks by an error of its own
         raise MalformedRequest("The body broke off before its end.") from error
+    if size > limit:
+        raise BodyTooLarge(f"The body has more than {limit} bytes.", size=size)
     return body
 
 

@@ -10,13 +10,16 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from . import database_away
+from . import database_away, kills
 from .conformance import matrix
+from .fuzz import part
 from .table import Row, table
 
 PARTS: Final[Mapping[str, Callable[[], list[Row]]]] = {
     "conformance": matrix.run,
     "database-away": database_away.run,
+    "kills": kills.run,
+    "fuzz": part.run,
 }
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import time_machine
@@ -24,6 +25,7 @@ from perfsee_webhooks.envelope import (
 )
 from perfsee_webhooks.exceptions import MalformedRequest, ProjectNotAllowed
 from perfsee_webhooks.models import Delivery
+from perfsee_webhooks.payloads import SnapshotReport
 from perfsee_webhooks.samples import sample_body
 from perfsee_webhooks.sending import perfsee_headers
 
@@ -315,6 +317,16 @@ def test_read__any_signed_json_is_storable(raw, header):
     assert envelope.body == body
     assert is_storable_in_its_columns(envelope)
     assert all(is_storable(value, max_length=500) for value in envelope.headers.values())
+
+
+def test_read__many_reports_of_a_signed_body_are_counted_and_not_read(monkeypatch):
+    monkeypatch.setattr(SnapshotReport, "read", Mock(side_effect=AssertionError("It was read.")))
+    reports = [{"status": "Failed"}, {"id": 1, "artifacts": [{}]}, None, 7] * 1000
+    project = {"id": "web", "snapshot": {"title": "Nightly", "snapshotReports": reports}}
+    raw = {"eventType": "lab:snapshot-completed", "payload": {"data": {"project": project}}}
+    envelope = read(json.dumps(raw).encode())
+    assert envelope.summary == "Nightly finished, 2000 reports, 1000 failed"
+    assert envelope.project == "web"
 
 
 @pytest.mark.parametrize(

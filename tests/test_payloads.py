@@ -5,7 +5,7 @@ import copy
 import dataclasses
 import json
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -177,7 +177,7 @@ def event_with(event_type: str = "", **project: Any) -> Event:
 
 def records_in(value: object) -> Iterator[Record]:
     """Yield a record and those in it."""
-    if isinstance(value, tuple):
+    if isinstance(value, Sequence) and not isinstance(value, str):
         for item in value:
             yield from records_in(item)
     elif isinstance(value, Record):
@@ -189,8 +189,8 @@ def records_in(value: object) -> Iterator[Record]:
 def is_of(value: object, declared: Any) -> bool:
     if isinstance(declared, UnionType):
         return any(is_of(value, one) for one in get_args(declared))
-    if get_origin(declared) is tuple:
-        return isinstance(value, tuple) and all(
+    if get_origin(declared) is Sequence:
+        return isinstance(value, Sequence) and all(
             is_of(item, get_args(declared)[0]) for item in value
         )
     if get_origin(declared) is not None:

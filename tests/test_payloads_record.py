@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
@@ -13,6 +14,7 @@ import pytest
 
 from perfsee_webhooks.payloads import Artifact, ArtifactStatus, Bundle, Record, keys_of, record
 from perfsee_webhooks.payloads.record import flag, integer, listed, moment, nested, number, one_of
+from perfsee_webhooks.payloads.records import Records
 
 CREATED_AT = datetime(2022, 12, 18, 23, 12, 4, 76000, tzinfo=UTC)
 
@@ -32,7 +34,7 @@ class Tree(Record):
     status: ArtifactStatus | None = one_of(ArtifactStatus, "value")
     leaf: Leaf = nested(Leaf, "value")
     same: Leaf = nested(Leaf)
-    leaves: tuple[Leaf, ...] = listed(Leaf, "value")
+    leaves: Sequence[Leaf] = listed(Leaf, "value")
 
 
 def scalars(value: object) -> dict[str, Any]:
@@ -127,6 +129,35 @@ def test_read__objects_of_a_list_in_their_order():
     leaves = Tree.read({"value": [{"name": "a"}, None, {}, {"name": "b"}]}).leaves
     assert leaves == (Leaf(name="a"), Leaf(), Leaf(name="b"))
     assert [leaf.raw for leaf in leaves] == [{"name": "a"}, {}, {"name": "b"}]
+
+
+def test_listed__is_a_sequence_like_the_tuple_of_its_records():
+    leaves = Tree.read({"value": [{"name": "a"}, 7, {"name": "b"}, {"name": "c"}]}).leaves
+    a, b, c = (Leaf(name=name) for name in "abc")
+    assert (len(leaves), leaves[1], leaves[-1], list(reversed(leaves))) == (3, b, c, [c, b, a])
+    assert (leaves[1:], leaves[:0], leaves.index(c), b in leaves) == ((b, c), (), 2, True)
+    with pytest.raises(IndexError):
+        leaves[3]
+    assert leaves != (a, b)
+    assert leaves != (a, b, a)
+    assert leaves != [a, b, c]
+    assert copy.deepcopy(leaves) == pickle.loads(pickle.dumps(leaves)) == leaves  # noqa: S301
+    assert (hash(leaves), repr(leaves)) == (hash((a, b, c)), repr((a, b, c)))
+    assert (a, b, c) == leaves
+    assert leaves == (a, b, c)
+
+
+def test_records__are_read_when_they_are_asked_for():
+    read: list[object] = []
+
+    def read_leaf(value: object) -> Leaf:
+        read.append(value)
+        return Leaf.read(value)
+
+    leaves = Records(read_leaf, [{"name": "a"}, 7, {"name": "b"}])
+    assert (len(leaves), read) == (2, [])
+    assert leaves[1] == Leaf(name="b")
+    assert read == [{"name": "b"}]
 
 
 def test_read__object_itself_as_another_kind():

@@ -169,3 +169,18 @@ def test_receive__many_deliveries_at_once_find_no_locked_database(threaded_site)
     assert not [line for line in threaded_site.printed if "locked" in line]
     assert threaded_site.query("Delivery.objects.exclude(state='succeeded').count()") == "0"
     assert threaded_site.query("BundleScore.objects.get().builds") == "100"
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        pytest.param(b"zz\r\n", id="no-size"),
+        pytest.param(b"1\r\nabc\r\n0\r\n\r\n", id="wrong-size"),
+        pytest.param(b"0\r\nno colon\r\n\r\n", id="trailer"),
+        pytest.param(b"0\r\nX: " + b"x" * 300_000 + b"\r\n\r\n", id="endless-trailer"),
+    ],
+)
+def test_receive__refuses_broken_chunks(threaded_site, chunks):
+    headers = head(perfsee_headers(b"{}", SECRET), **{"Transfer-Encoding": "chunked"})
+    assert status_of(send_raw(threaded_site, headers, chunks)) == 400
+    assert not [line for line in threaded_site.printed if line.startswith("Traceback")]

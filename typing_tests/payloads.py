@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import assert_never, assert_type
 
@@ -61,14 +62,14 @@ def lab(
     completed: LabSnapshotCompleted, report: LabSnapshotReportCompleted, source: SourceFinished
 ) -> None:
     """What is never None on the events of the lab and the source."""
-    assert_type(completed.snapshot.reports, tuple[SnapshotReport, ...])
+    assert_type(completed.snapshot.reports, Sequence[SnapshotReport])
     assert_type(completed.snapshot.trigger, SnapshotTrigger | None)
     assert_type(report.snapshot_report.page.url, str | None)
     assert_type(report.snapshot_report.profile.name, str | None)
     assert_type(report.snapshot_report.status, SnapshotStatus | None)
     assert_type(report.snapshot_report.snapshot, SnapshotReference)
     assert_type(source.snapshot_report, SnapshotReport)
-    assert_type(source.snapshot_report.artifacts, tuple[Artifact, ...])
+    assert_type(source.snapshot_report.artifacts, Sequence[Artifact])
 
 
 def narrowed_by_match(event: Event) -> None:

@@ -3,6 +3,7 @@
 Perfsee's `data` is a GraphQL answer in which any object can be null, and older senders write
 other keys. So nothing here raises: an object that is missing is an empty one, whose fields are
 None, and a value of another type than promised is None. `raw` always holds what was really sent.
+The objects of a list are read when they are asked for, so that a long one costs nobody else time.
 Fields are documented in Perfsee's page "Webhook Setting" and its GraphQL schema.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -144,7 +145,7 @@ class SnapshotReport(Record):
     Source: `SnapshotReport.snapshot` in the GraphQL schema.
     """
 
-    artifacts: tuple[Artifact, ...] = listed(Artifact, "artifacts")
+    artifacts: Sequence[Artifact] = listed(Artifact, "artifacts")
     """The bundles that were deployed on the page when it was measured.
 
     Source: `SnapshotReport.artifacts` in the GraphQL schema.
@@ -185,7 +186,7 @@ class Snapshot(Record):
     started_at: datetime | None = moment("startedAt")
     """When its first report was begun, in UTC. Source: `Snapshot.startedAt` in the schema."""
 
-    reports: tuple[SnapshotReport, ...] = listed(SnapshotReport, "snapshotReports")
+    reports: Sequence[SnapshotReport] = listed(SnapshotReport, "snapshotReports")
     """A report for each page, profile and environment.
 
     Source: `Snapshot.snapshotReports` in the GraphQL schema.

@@ -7,7 +7,7 @@ another type than promised is None, and an object that is missing is an empty on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cache
@@ -15,6 +15,7 @@ from typing import Any, Final, Self, TypeVar
 
 from . import values
 from .enumerations import OpenEnumeration
+from .records import Records
 from .values import Raw
 
 _KEYS: Final = "keys"
@@ -82,13 +83,11 @@ def nested(kind: type[_Record], *keys: str) -> _Record:
     return _declared(keys, read, read(None))
 
 
-def listed(kind: type[_Record], *keys: str) -> tuple[_Record, ...]:
-    """Declare the objects of a list, whatever else is in it left out."""
-    read = _reader_of(kind)
+def listed(kind: type[_Record], *keys: str) -> Sequence[_Record]:
+    """Declare the objects of a list, whatever else is in it left out; each is read when asked."""
 
-    def read_each(value: object) -> tuple[_Record, ...]:
-        items = value if isinstance(value, list) else ()
-        return tuple(read(item) for item in items if isinstance(item, dict))
+    def read_each(value: object) -> Sequence[_Record]:
+        return Records(kind.read, value)
 
     return _declared(keys, read_each, ())
 

@@ -29,6 +29,11 @@ def mapping(value: object) -> Raw:
     return value if isinstance(value, Mapping) else NOTHING
 
 
+def objects(value: object) -> list[Raw]:
+    """Return the objects of a list, whatever else is in it left out."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
 def text(value: object) -> str | None:
     """Return text, or a whole number as text."""
     if isinstance(value, str):
