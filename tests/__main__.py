@@ -15,11 +15,13 @@ MINIMUM_COVERAGE = 97
 # database worker is an engine of its own: the others keep their queue elsewhere. To a browser, and
 # to what is marked so, it makes no difference which database there is.
 REST = ("-m", "not kill and not browser and not once", "-n", "auto", "-q")
-ONCE = ("-m", "browser or once", "-n", "2", "-q")
-KILLS = ("-m", "kill", "-q")
+ONCE = ("-m", "(browser or once) and not kill", "-n", "2", "-q")
 PARTS = {
-    "sqlite": ((*REST, "-k", "not test_engines or db"), KILLS),
-    "postgresql": (REST, ONCE, KILLS),
+    "sqlite": (
+        (*REST, "-k", "not test_engines or db"),
+        ("-m", "kill and not once", "-q"),
+    ),
+    "postgresql": (REST, ONCE, ("-m", "kill", "-q")),
 }
 
 

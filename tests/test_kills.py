@@ -32,7 +32,7 @@ from .sites import ROOT, SECRET, Site, running_environment
 
 pytestmark = pytest.mark.kill
 
-DELIVERIES = int(os.environ.get("KILL_DELIVERIES", "1000"))
+DELIVERIES = int(os.environ.get("KILL_DELIVERIES", "600"))
 SENDERS = 8
 RECEIVERS = ("write_and_linger", "write_and_fail_sometimes", "write_later")
 SETTLE_SECONDS = 300

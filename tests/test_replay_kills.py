@@ -17,7 +17,7 @@ __all__ = ["seed"]
 
 pytestmark = pytest.mark.kill
 
-DELIVERIES = 400
+DELIVERIES = 300
 POLLS = 120
 
 STORE = f"""
