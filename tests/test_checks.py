@@ -15,7 +15,7 @@ from django.core import checks
 from django.db import connection, connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.http.request import validate_host
-from django.test import Client
+from django.test import Client, override_settings
 from django.urls import clear_url_caches, include, path
 from django.utils import timezone
 
@@ -386,6 +386,8 @@ def test_check_database__connections_that_nobody_looks_after(monkeypatch: pytest
     setting = connections["default"].settings_dict
     monkeypatch.setitem(setting, "CONN_HEALTH_CHECKS", False)
     assert ids_of(check_database()) == ["W009"]
+    with override_settings(PERFSEE_WEBHOOKS={"DATABASE_WAIT": timedelta(seconds=1)}):
+        assert ids_of(check_database()) == []
     monkeypatch.setitem(setting, "CONN_MAX_AGE", 0)
     assert ids_of(check_database()) == []
 

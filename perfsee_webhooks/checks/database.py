@@ -9,6 +9,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's own name
 from django.db import connections, router
 
+from ..conf import webhook_settings
 from ..models import Delivery
 
 
@@ -29,12 +30,13 @@ def check_database(**_kwargs: Any) -> list[CheckMessage]:
     if (
         connection.settings_dict["CONN_MAX_AGE"] != 0
         and not connection.settings_dict["CONN_HEALTH_CHECKS"]
+        and not webhook_settings.database_wait
     ):
         messages.append(
             Warning(
                 f"DATABASES[{alias!r}] keeps connections without looking whether they still work: "
                 "after each restart of the database a delivery is answered 503, and lost.",
-                hint="Set CONN_HEALTH_CHECKS to True.",
+                hint="Set CONN_HEALTH_CHECKS to True, or DATABASE_WAIT above zero.",
                 id="perfsee_webhooks.W009",
             )
         )
