@@ -47,6 +47,15 @@ def why_not(rejection: Rejection, known: Delivery | None) -> str:
     return ""
 
 
+def first_with_its_body(rejection: Rejection) -> Delivery | None:
+    """Return the first delivery with the body of a refused request under another id."""
+    try:
+        envelope = _envelope_of(rejection)
+    except NotAccepted:
+        return None
+    return Delivery.objects.sharing_body_with(envelope).first()
+
+
 def accept(primary_key: int, *, accepted_by: str) -> Acceptance:
     """Store a refused request as a delivery that has arrived when the request did.
 

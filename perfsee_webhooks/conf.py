@@ -23,6 +23,7 @@ DEFAULTS: Final[Mapping[str, Any]] = MappingProxyType(
         "SECRETS": (),
         "HOOKS": MappingProxyType({}),
         "ALLOW_UNSIGNED": False,
+        "REFUSE_SAME_BODY": False,
         "MAX_BODY_BYTES": 10 * 1024 * 1024,
         "PROCESSING": INLINE,
         "TASK_BACKEND": "default",
@@ -93,6 +94,17 @@ class WebhookSettings:
     def allow_unsigned(self) -> bool:
         """Whether a request without a signature is stored. Anyone can then send anything."""
         return self._get("ALLOW_UNSIGNED") is True
+
+    @property
+    def refuse_same_body(self) -> bool:
+        """Whether a body that is stored under another delivery id is refused.
+
+        Perfsee signs the body and not the id: whoever has read a delivery on its way can send it
+        again under an id of their own. Without this it runs, with a warning in the log and on its
+        page. It costs one SELECT for each request; of two that come at the same instant both may
+        be stored.
+        """
+        return self._get("REFUSE_SAME_BODY") is True
 
     @property
     def max_body_bytes(self) -> int:

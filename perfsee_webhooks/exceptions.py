@@ -68,6 +68,13 @@ class DeliveryConflict(RequestRefused):
     code = "conflict"
 
 
+class SameBody(RequestRefused):
+    """A body that is stored under another delivery id, where `REFUSE_SAME_BODY` is set."""
+
+    status = 409
+    code = "same_body"
+
+
 class NotStored(RequestRefused):
     """A good request that the database did not take."""
 

@@ -74,6 +74,13 @@ def _run_and_settle(delivery: Delivery) -> None:
             extra=ids_of(delivery, attempt=delivery.lost_attempt),
         )
         _record_lost(delivery, delivery.lost_attempt, history.chosen(receivers), history)
+    if delivery.same_body_as and delivery.attempts == 1:
+        logger.warning(
+            "Delivery %s has the same body as delivery %s: somebody may have sent it again.",
+            delivery.delivery_id,
+            delivery.same_body_as,
+            extra=ids_of(delivery, same_body_as=delivery.same_body_as),
+        )
     pending = history.pending(history.chosen(receivers))
     if delivery.attempts > webhook_settings.max_attempts:
         # A process died at the last attempt: those that it kept from their only turn have it now.

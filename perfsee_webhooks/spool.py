@@ -24,7 +24,7 @@ from django.db import Error as DatabaseFailure
 
 from .conf import webhook_settings
 from .envelope import Envelope
-from .exceptions import DeliveryConflict, NotStored, RequestRefused
+from .exceptions import DeliveryConflict, NotStored, RequestRefused, SameBody
 from .log import ids, ids_of
 from .models import Delivery, Rejection
 from .outage import AWAY
@@ -197,7 +197,8 @@ def drain(spool: Spool) -> int:
     A file goes once its request is committed, and one that is read twice is stored once: it is
     safe to run several at once, and to be killed at any moment. What cannot be read, or what the
     database refuses, is left and logged. A request whose id has come with another body meanwhile
-    is kept as a rejection.
+    is kept as a rejection, as is one whose body has come under another id where
+    `REFUSE_SAME_BODY` is set.
 
     Raises:
         DatabaseError: the database is still away; what is left is for the next time.
@@ -230,11 +231,9 @@ def drain(spool: Spool) -> int:
 def _store(envelope: Envelope) -> bool:
     """Store a request as it would have been when it came; False if it is no new delivery."""
     try:
-        delivery = Delivery.objects.record(envelope)
-    except DeliveryConflict as conflict:
-        Rejection.objects.keep(
-            conflict, dict(envelope.headers), envelope.body, envelope.verified_by
-        )
+        delivery = Delivery.objects.on_primary().receive(envelope)
+    except (DeliveryConflict, SameBody) as refusal:
+        Rejection.objects.keep(refusal, dict(envelope.headers), envelope.body, envelope.verified_by)
         return False
     if delivery is None:
         return False

@@ -84,7 +84,7 @@ def _store(envelope: Envelope) -> tuple[Delivery | None, str]:
     deliveries = Delivery.objects.on_primary()
     try:
         delivery = patiently(
-            partial(deliveries.record, envelope),
+            partial(deliveries.receive, envelope),
             using=deliveries.db,
             wait=webhook_settings.database_wait,
         )

@@ -24,6 +24,7 @@ from perfsee_webhooks.models import Delivery, rejection
 from perfsee_webhooks.samples import sample_body
 from perfsee_webhooks.sending import perfsee_headers
 
+from .mariadb import copied_database
 from .sites import SECRET, migrate
 
 PATH = "/perfsee/webhook/"
@@ -141,6 +142,10 @@ def new_database(folder: Path, template: str | None = None) -> Iterator[str]:
         if template:
             shutil.copy(template.removeprefix("sqlite:///"), file)
         yield f"sqlite:///{file}"
+        return
+    if connection.vendor == "mysql":
+        with copied_database(os.environ["DATABASE_URL"], template) as url:
+            yield url
         return
     import psycopg
     from psycopg.sql import SQL, Identifier

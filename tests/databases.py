@@ -1,8 +1,9 @@
-"""A pytest plugin that chooses the database of a run, and starts a PostgreSQL if none is given.
+"""A pytest plugin that chooses the database of a run, and starts a server if none is given.
 
-`--database sqlite` (the default) or `--database postgresql`: the server in `TEST_DATABASE_URL` if
-that is set, else a private one on a Unix socket, gone with the run. It acts before Django's
-settings are read; the workers of pytest-xdist inherit what the first process has chosen.
+`--database sqlite` (the default), `--database postgresql` or `--database mariadb`: the server in
+`TEST_DATABASE_URL` if that is one of its kind, else a private one on a Unix socket, gone with the
+run. It acts before Django's settings are read; the workers of pytest-xdist inherit what the first
+process has chosen.
 """
 
 from __future__ import annotations
@@ -15,17 +16,20 @@ from pathlib import Path
 
 import pytest
 
+from . import mariadb
+from .mariadb import PrivateMariaDB
 from .postgresql import PrivatePostgreSQL
 
 _CHOSEN = "TEST_DATABASE_CHOSEN"
-_started: list[PrivatePostgreSQL] = []
+_SCHEMES = {"postgresql": ("postgres", "postgresql"), "mariadb": ("mysql",)}
+_started: list[PrivatePostgreSQL | PrivateMariaDB] = []
 _folders: list[Path] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--database",
-        choices=["sqlite", "postgresql"],
+        choices=["sqlite", "postgresql", "mariadb"],
         default="sqlite",
         help="the database to run on (default: %(default)s)",
     )
@@ -42,10 +46,12 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         os.environ["DATABASE_URL"] = f"sqlite:///{_folders[0] / 'site.sqlite3'}"
         os.environ["TEST_DATABASE_NAME"] = str(_folders[0] / "test.sqlite3")
         return
-    if "TEST_DATABASE_URL" in os.environ:
-        os.environ["DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]
+    given = os.environ.get("TEST_DATABASE_URL", "")
+    if given.startswith(tuple(f"{scheme}://" for scheme in _SCHEMES[chosen])):
+        os.environ["DATABASE_URL"] = given
     else:
-        _started.append(PrivatePostgreSQL.start())
+        private = PrivateMariaDB if chosen == "mariadb" else PrivatePostgreSQL
+        _started.append(private.start())
         os.environ["DATABASE_URL"] = _started[0].url
     os.environ["TEST_DATABASE_NAME"] = f"test_perfsee_{run}"
 
@@ -68,9 +74,11 @@ def exercised_database() -> str:
         import sqlite3
 
         return f"SQLite {sqlite3.sqlite_version}"
+    where = "a private server" if _started else "the server in TEST_DATABASE_URL"
+    if os.environ[_CHOSEN] == "mariadb":
+        return f"{mariadb.name_of(os.environ['DATABASE_URL'])} ({where})"
     import psycopg
 
-    where = "a private server" if _started else "the server in TEST_DATABASE_URL"
     with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
         version = connection.info.parameter_status("server_version")
     return f"PostgreSQL {version} ({where})"

@@ -10,7 +10,7 @@ import pytest
 from django.db import DatabaseError, connection, connections
 from django.utils import timezone
 
-from perfsee_webhooks.acceptance import NotAccepted, accept, why_not
+from perfsee_webhooks.acceptance import NotAccepted, accept, first_with_its_body, why_not
 from perfsee_webhooks.models import Delivery, Rejection
 
 CANARY = "canary-secret"
@@ -272,6 +272,17 @@ def test_accept__makes_one_delivery_of_two_at_once(refused, body):
     assert all("accepted it already" in refusal for refusal in refusals)
     assert Rejection.objects.get().accepted_as == Delivery.objects.get()
     assert Delivery.objects.get().repeats == 0
+
+
+def test_accept__takes_a_body_that_is_stored_under_another_id(db, post, body, webhook_setting):
+    webhook_setting(REFUSE_SAME_BODY=True)
+    post(body, delivery_id="one")
+    post(body, delivery_id="two")
+    rejection = Rejection.objects.get()
+    first = first_with_its_body(rejection)
+    assert first is not None
+    assert first.delivery_id == "one"
+    assert accept(rejection.pk, accepted_by="ann").delivery.delivery_id == "two"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -303,8 +303,16 @@ def test_detail__reads_the_same_few_statements_whatever_there_is(admin_client, p
             shown = admin_client.get(f"{DELIVERIES}one/").json()
         counts.add(len(statements))
         assert not [row["sql"] for row in statements if '"body"' in row["sql"]]
-    assert counts == {4}, "the session, the user, the delivery, and its runs"
+    assert counts == {5}, "session, user, the delivery, its runs, and those with its body"
     assert [run["receiver"] for run in shown["runs"]] == ["tests.c", "tests.b", "tests.a"]
+
+
+@pytest.mark.django_db
+def test_detail__names_those_with_the_same_body(admin_client, post, body):
+    for delivery_id in ("one", "two", "three"):
+        post(body, delivery_id=delivery_id)
+    shown = admin_client.get(f"{DELIVERIES}two/").json()
+    assert shown["same_body_as"] == ["one", "three"]
 
 
 IDS = [

@@ -15,6 +15,7 @@ PROPERTIES = {
     "SECRETS": ((), ["a", "b"], ["a", "b"]),
     "HOOKS": ({}, {"1": {}}, {"1": {}}),
     "ALLOW_UNSIGNED": (False, True, True),
+    "REFUSE_SAME_BODY": (False, True, True),
     "MAX_BODY_BYTES": (10 * 1024 * 1024, 1, 1),
     "PROCESSING": ("inline", "tasks", "tasks"),
     "TASK_BACKEND": ("default", "slow", "slow"),

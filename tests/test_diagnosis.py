@@ -325,6 +325,19 @@ def test_diagnose__tells_what_is_stored_already(refuse, post, body, webhook_sett
     assert stored.delivery == Delivery.objects.get()
 
 
+def test_diagnose__names_the_first_with_the_same_body(post, body, webhook_setting):
+    webhook_setting(REFUSE_SAME_BODY=True)
+    post(body, delivery_id="one")
+    post(body, delivery_id="two")
+    first = Delivery.objects.get()
+    (finding,) = (
+        one
+        for one in diagnose(Rejection.objects.get(), None, first)
+        if "very same body" in one.what
+    )
+    assert finding.delivery == first
+
+
 def test_diagnose__tells_what_was_too_large(refuse, body, webhook_setting):
     webhook_setting(MAX_BODY_BYTES=1000, SECRETS=[CANARY])
     finding = only(refuse(b"x" * 1001, secret=CANARY))

@@ -194,7 +194,7 @@ def test_signed_ones__are_always_kept_and_take_no_strangers_place(clock):
     assert Rejection.objects.exclude(verified_by="").count() == 100
     for _ in range(100):
         answer(forged(), BODY)
-    assert Rejection.objects.unverified().count() == 60
+    assert Rejection.objects.of_anyone().count() == 60
     assert answer(environ_of(headers), BODY) == 400
     assert Rejection.objects.exclude(verified_by="").count() == 101
 
@@ -213,10 +213,10 @@ def test_flood__is_bounded_by_the_setting_alone(monkeypatch, webhook_setting):
         if index % 100 == 0:
             assert answer(signed, BODY) == 400
             assert genuine(f"genuine-{index}") == 204
-            counts.append(Rejection.objects.unverified().count())
+            counts.append(Rejection.objects.of_anyone().count())
     newest = Rejection.objects.latest("pk")
     assert 190 <= max(counts) < 250
-    assert newest in Rejection.objects.unverified()
+    assert newest in Rejection.objects.of_anyone()
     assert Rejection.objects.exclude(verified_by="").count() == 30
     assert Delivery.objects.count() == 30
     longest = Rejection.objects.aggregate(longest=Max(Length("body")))["longest"]

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from perfsee_webhooks.envelope import Envelope
-from perfsee_webhooks.exceptions import DeliveryConflict, LeaseLost, WrongSignature
+from perfsee_webhooks.exceptions import DeliveryConflict, LeaseLost, SameBody, WrongSignature
 from perfsee_webhooks.models import (
     Arrival,
     Delivery,
@@ -455,10 +455,29 @@ def test_keep__keeps_no_more_of_strangers_than_the_setting_says(db, webhook_sett
     signed = keep(verified_by="SECRETS[0]")
     monkeypatch.setattr(rejections, "strangers", Rate(burst=150, per_second=0))
     newest = [keep() for _ in range(150)][-1]
-    unverified = Rejection.objects.unverified()
-    assert unverified.count() < 10 + 50
-    assert newest in unverified
+    of_anyone = Rejection.objects.of_anyone()
+    assert of_anyone.count() < 10 + 50
+    assert newest in of_anyone
     assert signed in Rejection.objects.all()
+
+
+def test_keep__keeps_no_more_of_a_body_that_comes_again_and_again(db, webhook_setting, monkeypatch):
+    webhook_setting(KEEP_REJECTIONS=10)
+    monkeypatch.setattr(rejections, "strangers", Rate(burst=150, per_second=0))
+    large = b"x" * (MAX_UNVERIFIED_BODY_BYTES + 1)
+    kept = [Rejection.objects.keep(SameBody("No."), {}, large, "SECRETS[0]") for _ in range(151)]
+    assert kept[-1] is None
+    assert Rejection.objects.count() < 10 + 50
+    assert {len(one.body) for one in Rejection.objects.all()} == {MAX_UNVERIFIED_BODY_BYTES}
+
+
+@pytest.mark.django_db
+def test_sharing_body_with__finds_other_ids_with_the_same_body(body):
+    for key in "abc":
+        Delivery.objects.record(envelope_of(body, delivery_id=key))
+    Delivery.objects.record(envelope_of(body + b" ", delivery_id="d"))
+    found = Delivery.objects.sharing_body_with(envelope_of(body, delivery_id="b"))
+    assert [one.delivery_id for one in found] == ["a", "c"]
 
 
 def test_keep__raises_where_the_database_does_not_take_it(db):

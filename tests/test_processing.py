@@ -317,6 +317,21 @@ def test_process__executes_no_more_statements_than_these(
     ]
 
 
+def test_process__tells_once_of_a_body_that_came_under_another_id(db, body, post, connect, caplog):
+    connect(side_effect=[None, ValueError, None])
+    post(body, delivery_id="one")
+    assert not caplog.records
+    post(body, delivery_id="two")
+    told = [record.getMessage() for record in caplog.records if "same body" in record.getMessage()]
+    assert told == [
+        "Delivery two has the same body as delivery one: somebody may have sent it again."
+    ]
+    caplog.clear()
+    Delivery.objects.filter(delivery_id="two").update(next_attempt_at=timezone.now())
+    process(Delivery.objects.get(delivery_id="two").pk)
+    assert "same body" not in caplog.text
+
+
 @pytest.mark.parametrize("attempts", [1, 2, 5, 30, 1000, sys.maxsize])
 def test_backoff__is_drawn_below_a_longest_wait_that_doubles(attempts, webhook_setting):
     base = timedelta(seconds=10)

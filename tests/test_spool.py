@@ -244,6 +244,16 @@ def test_drain__keeps_a_conflict_where_a_person_sees_it(spool, post):
 
 
 @pytest.mark.django_db
+def test_drain__refuses_a_body_under_another_id_where_that_is_set(spool, post, webhook_setting):
+    webhook_setting(REFUSE_SAME_BODY=True)
+    post(BODY, delivery_id="one")
+    spool.keep(envelope("two"))
+    assert drain(spool) == 0
+    assert names_in(spool) == []
+    assert Rejection.objects.get().reason == "same_body"
+
+
+@pytest.mark.django_db
 def test_drain__leaves_what_is_damaged_and_goes_on(spool, no_receivers, caplog):
     spool.keep(envelope("damaged"))
     (damaged,) = spool.waiting()

@@ -336,6 +336,48 @@ def test_post__answers_409_to_a_known_id_with_another_body(post, body, connect):
     assert receiver.call_count == 1
 
 
+@pytest.fixture
+def sent_again(post, body, webhook_setting):
+    """A body, and then the same one under another id, on a site that takes each body once."""
+    webhook_setting(REFUSE_SAME_BODY=True)
+    post(body, delivery_id="one")
+    return post(body, delivery_id="two")
+
+
+@pytest.mark.django_db
+def test_post__takes_a_body_under_another_id(post, body):
+    assert post(body, delivery_id="one").status_code == 204
+    assert post(body, delivery_id="two").status_code == 204
+    assert Delivery.objects.count() == 2
+
+
+@pytest.mark.django_db
+def test_post__refuses_a_body_under_another_id_where_that_is_set(sent_again):
+    assert sent_again.status_code == 409
+    assert reason_of(sent_again) == "same_body"
+    assert Delivery.objects.get().delivery_id == "one"
+    rejection = Rejection.objects.get()
+    assert (rejection.delivery_id, rejection.verified_by) == ("two", "SECRETS[0]")
+
+
+@pytest.mark.django_db
+def test_post__takes_a_repeat_and_another_body_where_each_body_is_taken_once(
+    sent_again, post, body
+):
+    assert post(body, delivery_id="one").status_code == 204
+    assert post(body + b" ", delivery_id="three").status_code == 204
+    assert Delivery.objects.get(delivery_id="one").repeats == 1
+
+
+@pytest.mark.django_db
+def test_post__counts_a_repeat_of_what_came_twice_before_the_setting(post, body, webhook_setting):
+    post(body, delivery_id="one")
+    post(body, delivery_id="two")
+    webhook_setting(REFUSE_SAME_BODY=True)
+    assert post(body, delivery_id="two").status_code == 204
+    assert Delivery.objects.get(delivery_id="two").repeats == 1
+
+
 @pytest.mark.django_db
 def test_post__verifies_before_it_looks_an_id_up(post, body):
     assert post(body, delivery_id="one").status_code == 204

@@ -19,6 +19,7 @@ from .received import WITHHELD, Received
 from .timeline import Timeline
 
 MAX_QUOTED_BYTES: Final = 64 * 1024
+MAX_SHARING_BODY: Final = 10
 
 _Fieldsets = list[tuple[str | None, dict[str, Any]]]
 
@@ -72,8 +73,9 @@ def detail_of(
 ) -> dict[str, Any]:
     """Return what the templates of the page need.
 
-    A fixed number of statements: the body with its headers and the log of its repeats, the runs,
-    the replay that it was last asked for by, the previous delivery, and one for each neighbour.
+    A fixed number of statements: the body with its headers and the log of its repeats, those with
+    the same body, the runs, the replay that it was last asked for by, the previous delivery, and
+    one for each neighbour.
     """
     delivery.refresh_from_db(fields=("body", "headers", "repeat_log"))
     body = bytes(delivery.body)
@@ -88,6 +90,7 @@ def detail_of(
                 body_size=None if delivery.body_pruned_at else len(body),
             )
         ),
+        "sharing_body": list(Delivery.objects.sharing_body_with(delivery)[:MAX_SHARING_BODY]),
         "timeline": Timeline.of(delivery),
         "comparison": Comparison.of(delivery) if may_view_body else Comparison(note=WITHHELD),
         "may_view_replays": may(request, "view_replay"),

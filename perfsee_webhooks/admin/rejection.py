@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from .. import tasks
-from ..acceptance import NotAccepted, accept, why_not
+from ..acceptance import NotAccepted, accept, first_with_its_body, why_not
 from ..diagnosis import diagnose
 from ..models import Delivery, Rejection
 from .base import NOTHING, ReadOnlyAdmin, may, moment_of, two_lines
@@ -103,7 +103,7 @@ class RejectionAdmin(ReadOnlyAdmin):
         rejection.refresh_from_db(fields=("body", "headers"))
         known = _delivery(delivery_id=rejection.delivery_id)
         context |= {
-            "findings": diagnose(rejection, known),
+            "findings": diagnose(rejection, known, first_with_its_body(rejection)),
             "why_not": why_not(rejection, known),
             "can_accept": self.has_accept_permission(request),
             "can_view_deliveries": may(request, "view_delivery"),

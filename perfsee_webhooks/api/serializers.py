@@ -14,8 +14,10 @@ from .permissions import VIEW_RUNS
 
 # A delivery that is replayed every day has runs without end; the others are in the list of runs.
 MAX_RUNS: Final = 100
+MAX_SHARING_BODY: Final = 10
 
 _HEADERS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
+_IDS: Final = {"type": "array", "items": {"type": "string"}}
 _COUNTS: Final = {"type": "object", "additionalProperties": {"type": "integer"}}
 
 
@@ -141,6 +143,10 @@ class DeliveryDetailSerializer(DeliverySerializer):
     is_signed = serializers.BooleanField(
         read_only=True, help_text="Whether a secret vouches for the body."
     )
+    same_body_as = serializers.SerializerMethodField(
+        help_text="The first deliveries that came under other ids with the very same body, 10 at "
+        "most: somebody may have sent it again."
+    )
     headers = serializers.SerializerMethodField(
         help_text="The headers worth keeping. None of them is signed."
     )
@@ -162,6 +168,7 @@ class DeliveryDetailSerializer(DeliverySerializer):
             "is_signed",
             "body",
             "body_sha256",
+            "same_body_as",
             "handed_over_at",
             "lease_expires_at",
             "headers",
@@ -169,6 +176,12 @@ class DeliveryDetailSerializer(DeliverySerializer):
             "runs",
         )
         read_only_fields = fields
+
+    @extend_schema_field(_IDS)
+    def get_same_body_as(self, delivery: Delivery) -> list[str]:
+        """Return their ids, the first to come first."""
+        others = Delivery.objects.sharing_body_with(delivery)[:MAX_SHARING_BODY]
+        return [other.delivery_id for other in others]
 
     @extend_schema_field(_HEADERS)
     def get_headers(self, delivery: Delivery) -> dict[str, str]:

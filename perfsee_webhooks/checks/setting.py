@@ -55,6 +55,7 @@ _DURATION_OR_NONE: Final = _Rule(
 
 _RULES: Final[Mapping[str, _Rule]] = {
     "ALLOW_UNSIGNED": _Rule(expected="True or False", holds=lambda v: isinstance(v, bool)),
+    "REFUSE_SAME_BODY": _Rule(expected="True or False", holds=lambda v: isinstance(v, bool)),
     "MAX_BODY_BYTES": _Rule(expected="a number of bytes", holds=lambda v: _is_whole(v, 1)),
     "MAX_ATTEMPTS": _Rule(expected="a number of 1 or more", holds=lambda v: _is_whole(v, 1)),
     "KEEP_REJECTIONS": _Rule(expected="a number of rows", holds=lambda v: _is_whole(v, 0)),

@@ -28,15 +28,19 @@ from .sender import hook_in
 from .signature import secrets_of, signature, unsigned
 
 
-def diagnose(rejection: Rejection, known: Delivery | None = None) -> list[Finding]:
+def diagnose(
+    rejection: Rejection, known: Delivery | None = None, first: Delivery | None = None
+) -> list[Finding]:
     """Return what was wrong with a refused request, by its bytes and the settings of now.
 
-    `known` is the delivery that has its id, if there is one.
+    `known` is the delivery that has its id, `first` the first one with its body under another id.
     """
-    return list(_findings(rejection, known))
+    return list(_findings(rejection, known, first))
 
 
-def _findings(rejection: Rejection, known: Delivery | None) -> Iterator[Finding]:
+def _findings(
+    rejection: Rejection, known: Delivery | None, first: Delivery | None
+) -> Iterator[Finding]:
     headers, body = rejection.headers, bytes(rejection.body)
     verified_by = _verified_by(rejection, body)
     is_signed = verified_by not in ("", UNSIGNED)
@@ -64,6 +68,14 @@ def _findings(rejection: Rejection, known: Delivery | None) -> Iterator[Finding]
         if not is_signed:
             yield from _unsigned_event(body)
     yield from _unusable_id(rejection, is_signed=is_signed)
+    if rejection.reason == Rejection.Reason.SAME_BODY:
+        yield Finding(
+            what="The very same body had come under another delivery id.",
+            advice="Perfsee gives each event an id of its own: somebody may have read that "
+            "delivery on its way and sent it again. If Perfsee sent both, accept this one, or "
+            "replay the other.",
+            delivery=first,
+        )
     yield from _known(rejection, known, hashlib.sha256(body).hexdigest() if is_whole else "")
 
 

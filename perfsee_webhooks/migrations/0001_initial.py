@@ -91,7 +91,7 @@ class Migration(migrations.Migration):
             name='Rejection',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('reason', models.CharField(choices=[('missing_signature', 'Missing signature'), ('malformed_signature', 'Malformed signature'), ('wrong_signature', 'Wrong signature'), ('project_not_allowed', 'Project not allowed'), ('malformed', 'Malformed request'), ('too_large', 'Body too large'), ('conflict', 'Same id, other body')], help_text='Why it was refused.', max_length=20)),
+                ('reason', models.CharField(choices=[('missing_signature', 'Missing signature'), ('malformed_signature', 'Malformed signature'), ('wrong_signature', 'Wrong signature'), ('project_not_allowed', 'Project not allowed'), ('malformed', 'Malformed request'), ('too_large', 'Body too large'), ('conflict', 'Same id, other body'), ('same_body', 'Same body, other id')], help_text='Why it was refused.', max_length=20)),
                 ('detail', models.CharField(help_text='What the sender was told.', max_length=300)),
                 ('delivery_id', models.CharField(blank=True, max_length=128)),
                 ('event_type', models.CharField(blank=True, max_length=100)),
@@ -157,7 +157,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='delivery',
-            index=models.Index(fields=['commit_hash'], name='perfsee_delivery_commit'),
+            index=models.Index(fields=['commit_hash', 'body_sha256'], name='perfsee_delivery_commit'),
         ),
         migrations.AddIndex(
             model_name='delivery',

@@ -123,6 +123,7 @@ class Delivery(models.Model):
     objects = DeliveryQuerySet.as_manager()
 
     lost_attempt: int | None = None
+    same_body_as: str | None = None
 
     class Meta:
         verbose_name_plural = "deliveries"
@@ -152,7 +153,7 @@ class Delivery(models.Model):
             models.Index(
                 fields=("project", "subject", "-received_at"), name="perfsee_delivery_subject"
             ),
-            models.Index(fields=("commit_hash",), name="perfsee_delivery_commit"),
+            models.Index(fields=("commit_hash", "body_sha256"), name="perfsee_delivery_commit"),
             models.Index(fields=("branch", "-received_at"), name="perfsee_delivery_branch"),
             models.Index(
                 fields=("state", "-received_at"),

@@ -21,7 +21,7 @@ from django.utils.text import smart_split, unescape_string_literal
 
 from ..conf import webhook_settings
 from ..envelope import Envelope
-from ..exceptions import DeliveryConflict
+from ..exceptions import DeliveryConflict, SameBody
 from .arrivals import Arrival
 
 if TYPE_CHECKING:
@@ -121,6 +121,40 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         told = models.Q(handed_over_at__gt=now - grace)
         return (self.waiting(now) | self.abandoned(now)).exclude(told)
 
+    def sharing_body_with(self, one: Envelope | Delivery) -> Self:
+        """Deliveries under other ids with the very same body, the first to come first.
+
+        Only what names them is loaded.
+        """
+        others = self._same_body(one.commit_hash, one.body_sha256)
+        others = others.exclude(delivery_id=one.delivery_id).order_by("received_at", "pk")
+        return others.only("delivery_id", "received_at")
+
+    def _same_body(self, commit_hash: Any, body_sha256: Any) -> Self:
+        # The same body names the same commit, with which the index begins.
+        return self.filter(commit_hash=commit_hash, body_sha256=body_sha256)
+
+    def receive(self, envelope: Envelope) -> Delivery | None:
+        """Record a request that has come, unless its body has come under another id before.
+
+        That is refused where `REFUSE_SAME_BODY` is set, and costs one SELECT there.
+
+        Raises:
+            SameBody: it has.
+            DeliveryConflict: the id is known, with another body.
+            DatabaseError: the database did not take the row.
+        """
+        if webhook_settings.refuse_same_body:
+            same = self._same_body(envelope.commit_hash, envelope.body_sha256)
+            known = set(same.order_by().values_list("delivery_id", flat=True))
+            # What came before the setting did stays known by its own id.
+            if known and envelope.delivery_id not in known:
+                raise SameBody(
+                    "This body is already stored under another delivery id, and this site takes "
+                    "each body once."
+                )
+        return self.record(envelope)
+
     def record(self, envelope: Envelope) -> Delivery | None:
         """Store a verified request: one INSERT; return None for one that is known already.
 
@@ -190,8 +224,19 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return taken_over
 
     def leased_with(self, token: uuid.UUID) -> Delivery | None:
-        """Return the delivery that is leased with a token, with its replay."""
-        return self.select_related("replay").filter(lease_token=token).first()
+        """Return the delivery that is leased with a token, with its replay.
+
+        Its `same_body_as` is the id of one that came before it with the very same body.
+        """
+        same = self.model.objects.all()._same_body(
+            models.OuterRef("commit_hash"), models.OuterRef("body_sha256")
+        )
+        earlier = same.filter(pk__lt=models.OuterRef("pk")).order_by()
+        named = models.Subquery(earlier.values("delivery_id")[:1])
+        leased = self.filter(lease_token=token).annotate(
+            same_body_as=named  # type: ignore[no-redef]  # the model's is for those not claimed
+        )
+        return leased.select_related("replay").first()
 
     def _lease(self, now: datetime) -> uuid.UUID | None:
         """Lease the row; None if it is not as the filters want it."""

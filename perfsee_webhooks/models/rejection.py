@@ -40,26 +40,30 @@ strangers: Final = Rate(burst=60, per_second=1)
 
 
 class RejectionQuerySet(models.QuerySet["Rejection"]):
-    """Rejections by who vouches for them."""
+    """Rejections by who can make them."""
 
-    def unverified(self) -> Self:
-        """Rejections that no secret vouches for: anyone on the internet can make these."""
-        return self.filter(verified_by__in=_NOBODY)
+    def of_anyone(self) -> Self:
+        """Rejections of requests that nobody needs a secret for, so that there is no end to them.
+
+        No secret vouches for the body, or it has come before and can be sent again.
+        """
+        same_body = models.Q(reason=exceptions.SameBody.code)
+        return self.filter(models.Q(verified_by__in=_NOBODY) | same_body)
 
     def keep(
         self, refusal: RequestRefused, headers: Mapping[str, str], body: bytes, verified_by: str
     ) -> Rejection | None:
         """Store a refused request; return None for one that is only counted.
 
-        What no secret vouches for is bounded: a process keeps 60 at once and then one a second,
+        What anyone can send is bounded: a process keeps 60 at once and then one a second,
         which tells how many others there were; the body is cut at 128 KiB, and only the newest
-        `KEEP_REJECTIONS` are kept (up to 50 more, since old ones go in batches). A signed body is
-        kept whole and never makes room for a stranger's.
+        `KEEP_REJECTIONS` are kept (up to 50 more, since old ones go in batches). Any other signed
+        body is kept whole and never makes room for a stranger's.
 
         Raises:
             DatabaseError: the database did not take the row.
         """
-        if verified_by not in _NOBODY:
+        if verified_by not in _NOBODY and not isinstance(refusal, exceptions.SameBody):
             return self._store(_rejection(refusal, headers, body, verified_by))
         turn = strangers.take_turn()
         if turn.is_first_refusal:
@@ -82,13 +86,13 @@ class RejectionQuerySet(models.QuerySet["Rejection"]):
     def _store(self, rejection: Rejection) -> Rejection:
         rejection.save(force_insert=True)
         if rejection.pk % _PRUNE_EVERY == 0:
-            self._prune_unverified(rejection.pk)
+            self._prune_those_of_anyone(rejection.pk)
         return rejection
 
-    def _prune_unverified(self, newest: int) -> None:
+    def _prune_those_of_anyone(self, newest: int) -> None:
         oldest_kept = newest - webhook_settings.keep_rejections
         database = router.db_for_write(self.model)
-        self.using(database).unverified().filter(pk__lte=oldest_kept)._raw_delete(database)
+        self.using(database).of_anyone().filter(pk__lte=oldest_kept)._raw_delete(database)
 
 
 class Rejection(models.Model):
@@ -104,6 +108,7 @@ class Rejection(models.Model):
         MALFORMED = exceptions.MalformedRequest.code, "Malformed request"
         TOO_LARGE = exceptions.BodyTooLarge.code, "Body too large"
         CONFLICT = exceptions.DeliveryConflict.code, "Same id, other body"
+        SAME_BODY = exceptions.SameBody.code, "Same body, other id"
 
     reason = models.CharField(max_length=20, choices=Reason, help_text="Why it was refused.")
     detail = models.CharField(max_length=_MAX_DETAIL_LENGTH, help_text="What the sender was told.")
