@@ -15,6 +15,8 @@ from typing import Any, Final
 
 from django.conf import settings
 
+from .text import is_encodable
+
 INLINE: Final = "inline"
 TASKS: Final = "tasks"
 
@@ -220,10 +222,11 @@ class WebhookSettings:
 
 
 def _secrets(place: str, texts: str | Sequence[Any]) -> list[Secret]:
+    # A check tells of one that cannot be encoded; the error of trying to would have it in it.
     return [
         Secret(label=f"{place}[{index}]", key=text.encode())
         for index, text in enumerate(_listed(texts))
-        if isinstance(text, str)
+        if isinstance(text, str) and is_encodable(text)
     ]
 
 

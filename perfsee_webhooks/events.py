@@ -47,10 +47,15 @@ def compiled(pattern: str) -> re.Pattern[str]:
         ValueError: the pattern names no event at all, or has so many `*` in a name that it would
             take long to match.
     """
+    return re.compile("|".join(alternatives(pattern)), re.DOTALL)
+
+
+def alternatives(pattern: str) -> list[str]:
+    """Return a regular expression for each name in a pattern. Raises ValueError as `compiled`."""
     names = [canonical(name.strip()) for name in pattern.split(",") if name.strip()]
     if not names:
         raise ValueError(f"{pattern!r} names no event: write for instance 'bundle:*,lab:*'.")
-    alternatives = [re.sub(r"(\\\*)+", ".*", re.escape(name)) for name in names]
-    if any(alternative.count(".*") > _MOST_STARS for alternative in alternatives):
+    written = [re.sub(r"(\\\*)+", ".*", re.escape(name)) for name in names]
+    if any(alternative.count(".*") > _MOST_STARS for alternative in written):
         raise ValueError(f"{pattern!r} has more than {_MOST_STARS} times '*' in one name.")
-    return re.compile("|".join(alternatives), re.DOTALL)
+    return written

@@ -17,6 +17,15 @@ _UNFIT_IN_LINES = re.compile(
 )
 
 
+def is_encodable(text: str) -> bool:
+    """Say whether UTF-8 can encode a text: it has no lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def one_line(value: str, max_length: int) -> str:
     """Return `value` as one line of at most `max_length` characters.
 

@@ -17,7 +17,8 @@ MAX_LINES = 350
 # From the ground up: a module imports from the rows above it only. Where modules of one layer
 # build on each other, the layer has several rows.
 ROWS = (
-    {"exceptions", "conf", "text", "events", "rates", "javascript", "outage"},
+    {"exceptions", "text", "events", "rates", "javascript", "outage"},
+    {"conf"},
     {"templatetags", "payloads", "log"},
     {"signals", "signatures", "samples", "comparison"},
     {"summaries"},

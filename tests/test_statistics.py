@@ -162,7 +162,7 @@ def test_receivers__only_the_latest_runs_count(monkeypatch):
 
 def test_figures__of_an_empty_database(django_assert_num_queries):
     now = timezone.now()
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         standings = statistics.standing(now)
         assert not any(item.number for item in standings.values())
         life = statistics.sweep_life(standings, now)

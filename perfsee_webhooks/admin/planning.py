@@ -103,7 +103,8 @@ def plan_view(request: HttpRequest, *, model_admin: ModelAdmin[Any]) -> HttpResp
     was_shown = request.method == "POST" and "up_to" in request.POST
     start_form = StartForm(request.POST if was_shown else None)
     planned = None
-    if form.is_valid():
+    # Nothing that was chosen reads as everything: that is counted only for who asks for it.
+    if (request.GET or request.method == "POST") and form.is_valid():
         if was_shown and start_form.is_valid():
             return _start(request, form, start_form.cleaned_data["reason"], model_admin.admin_site)
         planned = replay.plan(form.selection, form.order)

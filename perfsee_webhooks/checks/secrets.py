@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's own name
 
 from ..envelope import MAX_NAME_LENGTH
-from ..text import one_line
+from ..text import is_encodable, one_line
 
 SHORTEST_SAFE_SECRET: Final = 16
 
@@ -36,7 +36,7 @@ def check_secrets(place: str, secrets: Any) -> Iterator[CheckMessage]:
 
 
 def _secret(place: str, secret: Any) -> Iterator[CheckMessage]:
-    if not isinstance(secret, str) or not secret or not _is_encodable(secret):
+    if not isinstance(secret, str) or not secret or not is_encodable(secret):
         yield Error(
             f"{place} of PERFSEE_WEBHOOKS is empty or no text that UTF-8 can encode.",
             hint="Set it to the text of the hook's secret in Perfsee. It is never used as it is.",
@@ -60,14 +60,6 @@ def _secret(place: str, secret: Any) -> Iterator[CheckMessage]:
             hint="Who sees one signed delivery can guess a short secret. Set a long random one.",
             id="perfsee_webhooks.W002",
         )
-
-
-def _is_encodable(secret: str) -> bool:
-    try:
-        secret.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is_placeholder(secret: str) -> bool:

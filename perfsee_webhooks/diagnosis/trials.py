@@ -12,7 +12,7 @@ import codecs
 import hmac
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice, product
 from typing import Final
@@ -80,8 +80,8 @@ def find_match(body: bytes, signature: str, secrets: Iterable[Secret]) -> Match 
     trials = sorted(
         product(keys, _bodies(body)), key=lambda trial: bool(trial[0][1]) + bool(trial[1][0])
     )
-    for (secret, key_change, key), (body_change, tried) in islice(trials, MAX_TRIALS):
-        if hmac.compare_digest(hmac.digest(key, tried, "sha256"), claimed):
+    for (secret, key_change, altered), (body_change, tried) in islice(trials, MAX_TRIALS):
+        if hmac.compare_digest(hmac.digest(altered.key, tried, "sha256"), claimed):
             return Match(
                 secret=secret, key_change=key_change, body_change=body_change, notation=notation
             )
@@ -111,20 +111,24 @@ def _read_signature(signature: str) -> tuple[Notation, bytes] | None:
     return (Notation.BASE64, decoded) if len(decoded) == _DIGEST_BYTES else None
 
 
-def _keys(secret: Secret) -> Iterator[tuple[KeyChange, bytes]]:
-    """Yield a secret as it is, and as it may be in Perfsee."""
+def _keys(secret: Secret) -> Iterator[tuple[KeyChange, Secret]]:
+    """Yield a secret as it is, and as it may be in Perfsee.
+
+    Nothing but a `Secret` leaves it: what watches for errors shows the variables of functions.
+    """
     text = secret.key.decode()
     stripped = text.strip()
     unquoted = stripped[1:-1].strip() if stripped[:1] + stripped[-1:] in _QUOTES else stripped
-    yield KeyChange.NONE, secret.key
+    yield KeyChange.NONE, secret
     if not text:
         return
     if stripped and stripped != text:
-        yield KeyChange.STRIPPED, stripped.encode()
+        yield KeyChange.STRIPPED, replace(secret, key=stripped.encode())
     if unquoted and unquoted != stripped:
-        yield KeyChange.UNQUOTED, unquoted.encode()
+        yield KeyChange.UNQUOTED, replace(secret, key=unquoted.encode())
     for line_end in ("\n", "\r\n"):
-        yield KeyChange.WITH_LINE_END, (text.rstrip("\r\n") + line_end).encode()
+        ended = text.rstrip("\r\n") + line_end
+        yield KeyChange.WITH_LINE_END, replace(secret, key=ended.encode())
 
 
 def _bodies(body: bytes) -> list[tuple[str, bytes]]:

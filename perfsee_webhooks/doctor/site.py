@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from django.core import checks
@@ -66,10 +66,13 @@ def examine_clock() -> Result:
     connection = connections[router.db_for_write(Delivery)]
     if connection.vendor == "sqlite":
         return good("clock", "SQLite has the clock of this machine.")
+    is_mysql = connection.vendor == "mysql"
     with connection.cursor() as cursor:
-        cursor.execute("SELECT CURRENT_TIMESTAMP")
+        cursor.execute(f"SELECT {'UTC_TIMESTAMP(6)' if is_mysql else 'CURRENT_TIMESTAMP'}")
         (told,) = cursor.fetchone()
-    # Without USE_TZ the database tells the time of the site's zone.
+    if is_mysql:
+        told = told.replace(tzinfo=UTC)  # it would tell the time of its server's zone, unnamed
+    # Without USE_TZ PostgreSQL tells the time of the site's zone.
     difference = abs(datetime.now(tz=told.tzinfo) - told)
     apart = f"{difference.total_seconds():.1f} s apart"
     if difference > CLOCKS_MAY_DIFFER_BY:

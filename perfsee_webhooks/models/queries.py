@@ -189,8 +189,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         """Count an arrival on the row that came with an earlier one; False if there is none."""
         arrival = Arrival(envelope.received_at, envelope.hook_id, envelope.verified_by)
         counted = self.exclude(received_at=envelope.received_at).update(
-            repeats=models.F("repeats") + 1,
-            last_repeated_at=envelope.received_at,
+            # Before the number that it asks for: to MySQL, what is set first is set already.
             repeat_log=models.Case(
                 models.When(
                     repeats__lt=MAX_LOGGED_REPEATS,
@@ -200,6 +199,8 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
                 ),
                 default=models.F("repeat_log"),
             ),
+            repeats=models.F("repeats") + 1,
+            last_repeated_at=envelope.received_at,
         )
         return bool(counted)
 

@@ -123,6 +123,9 @@ class ReceiverRun(models.Model):
                 condition=models.Q(replay__isnull=False),
             ),
             models.Index(
+                fields=("id",), name="perfsee_run_lost", condition=models.Q(outcome="lost")
+            ),
+            models.Index(
                 fields=("failure_group", "started_at"),
                 name="perfsee_run_failed",
                 condition=~models.Q(failure_group=""),

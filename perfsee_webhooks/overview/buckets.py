@@ -74,7 +74,7 @@ def hours(now: datetime) -> list[Bucket]:
         Delivery.objects.filter(received_at__gte=starts[0], received_at__lt=newest + _HOUR)
         .order_by()
         .values_list(TruncHour("received_at", tzinfo=zone), "state")
-        .annotate(number=Count("pk"))
+        .annotate(number=Count("*"))
     )
     counts: dict[datetime, dict[str, int]] = defaultdict(dict)
     for start, state, number in rows:
@@ -95,7 +95,7 @@ def arrivals(now: datetime) -> list[Arrivals]:
         )
         .order_by()
         .values("project", "hook_id", "state", day=TruncDate("received_at", tzinfo=zone))
-        .annotate(number=Count("pk"), first_at=Min("received_at"), last_at=Max("received_at"))
+        .annotate(number=Count("*"), first_at=Min("received_at"), last_at=Max("received_at"))
     )
     return [Arrivals(**row) for row in rows]
 
