@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from . import database_away, kills
+from . import database_away, kills, upgrades
 from .conformance import matrix
 from .fuzz import part
 from .table import Row, table
@@ -19,6 +19,7 @@ PARTS: Final[Mapping[str, Callable[[], list[Row]]]] = {
     "conformance": matrix.run,
     "database-away": database_away.run,
     "kills": kills.run,
+    "upgrades": upgrades.run,
     "fuzz": part.run,
 }
 

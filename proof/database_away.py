@@ -1,4 +1,4 @@
-"""Stops PostgreSQL hard while deliveries come in, and starts it again.
+"""Stops the database hard while deliveries come in, and starts it again.
 
 Two outages: one that is shorter than `DATABASE_WAIT`, in which requests wait, and a longer one, in
 which they go to the spool. Every delivery has to be answered 204, and to be stored in the end with
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from perfsee_webhooks.samples import sample_body
 from perfsee_webhooks.sending import NotSent
+from tests.mariadb import PrivateMariaDB
 from tests.postgresql import PrivatePostgreSQL
 from tests.sites import GUNICORN_THREADS, Site, migrate, running_site
 
@@ -33,6 +34,9 @@ UNANSWERED = 0
 SETTLE_SECONDS = 60
 UNSETTLED = "Delivery.objects.filter(settled_at=None).count()"
 BODY = sample_body("bundle:finished")
+
+Server = PrivatePostgreSQL | PrivateMariaDB
+NAMES = {PrivatePostgreSQL: "PostgreSQL", PrivateMariaDB: "MariaDB"}
 
 
 @dataclass(kw_only=True)
@@ -72,9 +76,9 @@ class Load:
             ended.wait(0.02)
 
 
-def run() -> list[Row]:
+def run(kind: type[Server] = PrivatePostgreSQL) -> list[Row]:
     """Run both outages, and return a row for each of the two things that may not happen."""
-    server = PrivatePostgreSQL.start(is_durable=True)
+    server = kind.start(is_durable=True)
     try:
         migrate(server.url)
         with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +94,7 @@ def run() -> list[Row]:
         server.stop()
 
 
-def _outages(server: PrivatePostgreSQL, load: Load, spool: Path) -> list[Row]:
+def _outages(server: Server, load: Load, spool: Path) -> list[Row]:
     with load.going_on():
         time.sleep(CALM_SECONDS)
         for seconds in (SHORT_OUTAGE_SECONDS, LONG_OUTAGE_SECONDS):
@@ -115,7 +119,7 @@ def _outages(server: PrivatePostgreSQL, load: Load, spool: Path) -> list[Row]:
     refused = {status: number for status, number in load.statuses.items() if status != 204}
     return [
         Row(
-            scenario="PostgreSQL is killed and started again under load",
+            scenario=f"{NAMES[type(server)]} is killed and started again under load",
             tried=len(load.sent),
             lost=len(lost),
             wrong=sum(refused.values()) + len(undone) + left,
