@@ -35,6 +35,9 @@ _BY_BEGINNING: Final = "varchar_pattern_ops"
 _BY_MOMENT: Final = "timestamptz_ops"
 
 
+_READ: Final = tuple(field.name for field in fields(Envelope))
+
+
 class Delivery(models.Model):
     """One webhook delivery of Perfsee, stored once however often it arrives."""
 
@@ -211,11 +214,14 @@ class Delivery(models.Model):
     @classmethod
     def of(cls, envelope: Envelope) -> Self:
         """Return the delivery of a verified request, which is not stored yet."""
-        return cls(
-            next_attempt_at=envelope.received_at,
-            handed_over_at=envelope.received_at,
-            **{field.name: getattr(envelope, field.name) for field in fields(envelope)},
-        )
+        return cls(**cls.columns_of(envelope))
+
+    @staticmethod
+    def columns_of(envelope: Envelope) -> dict[str, Any]:
+        """Return the columns of a verified request, in which a row differs from the next."""
+        columns = {name: getattr(envelope, name) for name in _READ}
+        now = envelope.received_at
+        return columns | {"next_attempt_at": now, "handed_over_at": now}
 
     @property
     def event(self) -> Event:

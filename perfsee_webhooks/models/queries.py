@@ -23,6 +23,7 @@ from ..conf import webhook_settings
 from ..envelope import Envelope
 from ..exceptions import DeliveryConflict, SameBody
 from .arrivals import Arrival
+from .inserting import insert
 
 if TYPE_CHECKING:
     from .delivery import Delivery
@@ -167,10 +168,9 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             DatabaseError: the database did not take the row.
         """
         database = router.db_for_write(self.model)
-        delivery = self.model.of(envelope)
         try:
             with _savepoint_inside_a_transaction(database):
-                delivery.save(force_insert=True, using=database)
+                return insert(self.model, self.model.columns_of(envelope), using=database)
         except IntegrityError:
             known = self.using(database).filter(delivery_id=envelope.delivery_id)
             if known.filter(body_sha256=envelope.body_sha256)._count_repeat(envelope):
@@ -183,7 +183,6 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
                     "This delivery id is already stored with another body: the first one is kept."
                 ) from None
             return stored
-        return delivery
 
     def _count_repeat(self, envelope: Envelope) -> bool:
         """Count an arrival on the row that came with an earlier one; False if there is none."""

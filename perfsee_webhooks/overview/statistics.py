@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import quantiles
-from typing import Final
+from typing import Any, Final
 
 from django.db.models import Count, Min, Q, Sum
 
@@ -86,25 +86,19 @@ def standing(now: datetime) -> dict[str, Standing]:
         number=Count("*"), oldest_received_at=Min("received_at")
     )
     overdue = Delivery.objects.overdue(now, grace=webhook_settings.lease)
-    waiting = unsettled.filter(state__in=(*WAITING, DeliveryState.PROCESSING)).values("state")
-    due = {
-        row["state"]: row
-        for row in waiting.annotate(
-            overdue=Count("pk", filter=Q(pk__in=overdue.values("pk"))),
-            first_due_at=Min("next_attempt_at"),
-        )
+    waiting = unsettled.filter(state__in=(*WAITING, DeliveryState.PROCESSING))
+    due = waiting.values("state").annotate(
+        overdue=Count("pk", filter=Q(pk__in=overdue.values("pk"))),
+        first_due_at=Min("next_attempt_at"),
+    )
+    figures: dict[str, dict[str, Any]] = {
+        state: {} for state in DeliveryState if state != DeliveryState.SUCCEEDED
     }
-    nothing = {state: Standing(state=state) for state in DeliveryState}
-    del nothing[DeliveryState.SUCCEEDED]
-    return nothing | {
-        row["state"]: Standing(
-            state=DeliveryState(row["state"]),
-            number=row["number"],
-            overdue=due.get(row["state"], {}).get("overdue", 0),
-            oldest_received_at=row["oldest_received_at"],
-            first_due_at=due.get(row["state"], {}).get("first_due_at"),
-        )
-        for row in counted
+    for row in (*counted, *due):
+        figures[row["state"]] |= row
+    return {
+        state: Standing(**(of_state | {"state": DeliveryState(state)}))
+        for state, of_state in figures.items()
     }
 
 
