@@ -324,15 +324,6 @@ def test_rights__decide_who_sees_and_who_replays(
     assert Replay.objects.count() == 0
 
 
-@pytest.mark.parametrize("model", ["rejection", "replay"])
-def test_rights__hold_for_each_list(client, person, model):
-    path = f"/admin/perfsee_webhooks/{model}/"
-    person("view_delivery", "replay_delivery")
-    assert client.get(path).status_code == 403
-    client.logout()
-    assert client.get(path).status_code == 302
-
-
 # Rejections and replays
 
 

@@ -79,34 +79,11 @@ def test_export__is_of_all_pages_in_few_statements(admin_client):
     assert not [sql for sql in statements if '"perfsee_webhooks_delivery"."body",' in sql]
 
 
-@pytest.mark.parametrize(
-    ("rights", "answers"),
-    [
-        ((), {"ndjson": 403, "csv": 403, "ndjson-with-bodies": 403}),
-        (("view_delivery_body",), {"ndjson": 403, "csv": 403, "ndjson-with-bodies": 403}),
-        (("view_delivery",), {"ndjson": 200, "csv": 200, "ndjson-with-bodies": 403}),
-        (
-            ("view_delivery", "view_delivery_body"),
-            {"ndjson": 200, "csv": 200, "ndjson-with-bodies": 200},
-        ),
-    ],
-)
-def test_export__takes_the_right_to_it(person, rights, answers):
-    client = person(*rights)
-    assert {kind: client.get(f"{EXPORT}{kind}/").status_code for kind in answers} == answers
-
-
 def test_list__offers_bodies_to_whom_may_see_them(person):
     client = person("view_delivery")
     links = page(client, DELIVERIES).links
     assert f"{EXPORT}ndjson/?" in links
     assert f"{EXPORT}ndjson-with-bodies/?" not in links
-
-
-def test_export__is_for_who_is_logged_in(client):
-    response = client.get(f"{EXPORT}csv/")
-    assert response.status_code == 302
-    assert response["Location"].startswith("/admin/login/")
 
 
 def test_export__only_answers_get_and_knows_its_kinds(admin_client):

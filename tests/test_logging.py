@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import logging
 from datetime import timedelta
 from pathlib import Path
@@ -122,6 +123,35 @@ def test_logging__a_refused_request_is_a_line_without_control_characters(post, b
     assert isinstance(ids["rejection"], int)
     assert ids["delivery_id"] == "one\ufffd[2J\ufffdtwo"
     assert "\x9b" not in ids["event_type"]
+
+
+@pytest.mark.django_db
+def test_logging__hostile_text_makes_no_line_of_its_own(post, connect, webhook_setting, caplog):
+    hostile = "x\r\n2026-01-01 CRITICAL root: forged\x1b[31m\x9b\u2028\u202ey"
+    connect(side_effect=[ValueError(hostile), RetryLater(timedelta(0), hostile)])
+    webhook_setting(MAX_ATTEMPTS=1)
+    project = {"id": hostile, "artifact": {"branch": hostile, "hash": hostile, "name": hostile}}
+    data = {"eventType": hostile, "payload": {"data": {"project": project}}}
+    in_header = hostile.encode().decode("latin-1")
+    headers = {
+        "User-Agent": in_header,
+        **{f"X-Perfsee-{name}": in_header for name in ("Event", "Hook-ID", "Hook-Project")},
+    }
+    caplog.set_level("DEBUG", logger="perfsee_webhooks")
+    body = json.dumps(data).encode()
+    for number in range(2):
+        assert post(body + b" " * number, headers=headers).status_code == 204
+    assert post(body, headers={**headers, "X-Perfsee-Delivery": in_header}).status_code == 400
+    assert (
+        post(body, secret="another one, of enough characters", headers=headers).status_code == 400
+    )
+    records = [one for one in caplog.records if one.name.startswith("perfsee_webhooks.")]
+    assert len(records) >= 8
+    for record in records:
+        first, *following = logging.Formatter().format(record).splitlines()
+        assert all(line.startswith("  ") for line in following)
+        for text in (first, *following, *map(str, ids_in(record).values())):
+            assert text.isprintable(), text
 
 
 @pytest.mark.django_db
