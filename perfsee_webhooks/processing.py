@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from datetime import timedelta
 from inspect import isawaitable
 from typing import Any, Final
 
 from asgiref.sync import async_to_sync
-from django.db import router, transaction
+from django.db import connections, router, transaction
 from django.utils import timezone
 
 from .conf import webhook_settings
@@ -153,7 +154,8 @@ def _run(receiver: ConnectedReceiver, delivery: Delivery, history: History) -> t
         with transaction.atomic(using=database):
             # Before the receiver's own callbacks, since one that raises ends them all.
             transaction.on_commit(confirm, using=database)
-            call_receiver(receiver, delivery)
+            with _still_the_same_transaction(database):
+                call_receiver(receiver, delivery)
             if transaction.get_rollback(using=database):
                 raise ReceiverRolledBack("The receiver returned, but marked its work for rollback.")
             delivery.renew_lease()
@@ -172,6 +174,21 @@ def _run(receiver: ConnectedReceiver, delivery: Delivery, history: History) -> t
             return _wait_after(error, delivery.attempts)
     history.add(run)
     return timedelta(0)
+
+
+@contextmanager
+def _still_the_same_transaction(database: str) -> Iterator[None]:
+    """Raise where MySQL has rolled the transaction back meanwhile, as it does to end a deadlock.
+
+    Nothing else tells, if the receiver went on after the error: what it wrote before is gone.
+    """
+    if connections[database].vendor != "mysql":
+        yield
+        return
+    mark = transaction.savepoint(using=database)
+    yield
+    if not transaction.get_rollback(using=database):
+        transaction.savepoint_commit(mark, using=database)
 
 
 def call_receiver(receiver: ConnectedReceiver, delivery: Delivery) -> None:

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock, create_autospec
@@ -16,6 +16,7 @@ import pytest
 from django.conf import LazySettings
 from django.contrib.auth.models import Permission
 from django.db import connection
+from django.db.models import Model
 from django.test import Client
 
 from perfsee_webhooks import signals
@@ -156,6 +157,39 @@ def new_database(folder: Path, template: str | None = None) -> Iterator[str]:
         admin.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(name, source))
         yield urlsplit(server)._replace(path=f"/{name._obj[0]}").geturl()
         admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _statements_are_told_alike() -> Iterator[None]:
+    """Tells the statements of MySQL with the quotes of the other databases, also failed ones."""
+    operations: Any = type(connection.ops)
+    as_executed = operations.last_executed_query
+
+    def alike(self: Any, cursor: Any, sql: str, params: Any) -> str:
+        told = as_executed(self, cursor, sql, params) if cursor._executed else sql
+        return str(told).replace("`", '"')
+
+    with pytest.MonkeyPatch.context() as patch:
+        if connection.vendor == "mysql":
+            patch.setattr(operations, "last_executed_query", alike)
+        yield
+
+
+@pytest.fixture
+def take_away(db: None) -> Iterator[Callable[[type[Model]], None]]:
+    """Has the database find no table of a model for the rest of a test.
+
+    The table stays: what MySQL does to one is not undone by a rollback.
+    """
+    with ExitStack() as stack:
+
+        def ask_for_another(model: type[Model]) -> None:
+            def ask(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+                return execute(sql.replace(model._meta.db_table, "away"), *rest)
+
+            stack.enter_context(connection.execute_wrapper(ask))
+
+        yield ask_for_another
 
 
 @pytest.fixture

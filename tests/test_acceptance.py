@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, OperationalError, connection, connections
 from django.utils import timezone
 
 from perfsee_webhooks.acceptance import NotAccepted, accept, first_with_its_body, why_not
@@ -293,8 +293,14 @@ def test_accept__makes_one_delivery_of_two_requests_alike(refused, body):
 
     def try_it(primary_key: int) -> None:
         barrier.wait()
-        accepted.append(accept(primary_key, accepted_by="someone"))
-        connections.close_all()
+        try:
+            accepted.append(accept(primary_key, accepted_by="someone"))
+        except OperationalError:
+            # MySQL ends a deadlock so; it is left as it was, to be accepted again.
+            assert connection.vendor == "mysql"
+            accepted.append(accept(primary_key, accepted_by="someone"))
+        finally:
+            connections.close_all()
 
     threads = [threading.Thread(target=try_it, args=(row,)) for row in rows]
     for thread in threads:

@@ -12,7 +12,7 @@ import django
 import pytest
 from django.conf import LazySettings
 from django.core import checks
-from django.db import connection, connections
+from django.db import connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.http.request import validate_host
 from django.test import Client, override_settings
@@ -624,14 +624,13 @@ def test_check_sweep__inline_processing_needs_one(in_production, webhook_setting
 
 
 @pytest.mark.django_db
-def test_check_sweep__looks_whether_one_ran(in_production):
+def test_check_sweep__looks_whether_one_ran(in_production, take_away):
     assert ids_of(check_sweep(databases=["default"])) == ["W023"]
     Heartbeat.objects.create(name="sweep", beat_at=timezone.now() - timedelta(minutes=6))
     assert ids_of(check_sweep(databases=["default"])) == ["W023"]
     Heartbeat.objects.update(beat_at=timezone.now())
     assert check_sweep(databases=["default"]) == []
-    with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE {Heartbeat._meta.db_table} RENAME TO away")
+    take_away(Heartbeat)
     assert ids_of(check_sweep(databases=["default"])) == ["W023"]
 
 

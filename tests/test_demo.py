@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 
+from .databases import require_tasks_in_the_database
+
 
 def test_demo__ends_well_and_by_itself(site_database_url, tmp_path):
+    require_tasks_in_the_database()
     demo = subprocess.run(
         [sys.executable, "-m", "example_project.demo", "--once"],
         capture_output=True,

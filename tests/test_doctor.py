@@ -347,6 +347,21 @@ def test_clock__tells_how_far_apart(monkeypatch):
     assert of_topic("clock")[0][0] == expected
 
 
+@pytest.mark.parametrize(
+    ("vendor", "set_zone"),
+    [("postgresql", "SET TIME ZONE {}"), ("mysql", "SET time_zone = {}")],
+)
+def test_clock__has_no_zone(vendor, set_zone):
+    if connection.vendor != vendor:
+        pytest.skip("is said otherwise to this database")
+    with connection.cursor() as cursor:
+        cursor.execute(set_zone.format("'+05:00'"))
+        try:
+            assert of_topic("clock")[0][0] == "ok"
+        finally:
+            cursor.execute(set_zone.format("DEFAULT"))
+
+
 def test_last_day__is_looked_back_at(post):
     dead(2)
     post(b"{}", secret="wrong")

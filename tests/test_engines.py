@@ -23,6 +23,7 @@ import pytest
 from redis import Redis
 from rq.job import Job
 
+from .databases import require_tasks_in_the_database
 from .engines.receivers import FAILS_ONCE, HANGS_ONCE
 from .redis_server import PrivateRedis, running_redis
 from .sites import GUNICORN_THREADS, Site, running_site
@@ -254,6 +255,8 @@ def rig(
 ) -> Iterator[Rig]:
     """The site on a real server, with the engine that the test is for, but without a worker."""
     engine = ENGINES[request.param]
+    if not engine.redis_url:
+        require_tasks_in_the_database()
     environment = {
         "DJANGO_SETTINGS_MODULE": engine.settings,
         "ENGINES_DIARY": str(tmp_path / "diary"),

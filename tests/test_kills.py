@@ -28,6 +28,8 @@ from django.db import connection
 from perfsee_webhooks import sending
 from perfsee_webhooks.samples import sample_body
 
+from . import mariadb
+from .databases import require_tasks_in_the_database
 from .sites import ROOT, SECRET, Site, running_environment
 
 pytestmark = pytest.mark.kill
@@ -111,6 +113,8 @@ def seed() -> int:
 def test_kills__lose_nothing_and_run_nothing_twice(
     processing, site_database_url, seed, capsys, record_property
 ):
+    if processing == "tasks":
+        require_tasks_in_the_database()
     chance = random.Random(seed)
     port = free_port()
     environment = running_environment(
@@ -232,6 +236,10 @@ def end_connections(url: str, chance: random.Random) -> int:
     """End one of the site's database connections from the server's side; SQLite has none."""
     if connection.vendor == "sqlite":
         return 0
+    if connection.vendor == "mysql":
+        return mariadb.end_connections(
+            url, lambda others: chance.sample(others, min(len(others), 1))
+        )
     import psycopg
 
     with psycopg.connect(url, autocommit=True) as admin:

@@ -87,7 +87,7 @@ def test_record__leaves_an_outer_transaction_usable(db, body):
 
 
 def test_record__tells_another_broken_rule_from_a_known_id(db, body, monkeypatch):
-    monkeypatch.setattr(Delivery._meta.get_field("state"), "default", "nonsense")
+    monkeypatch.setattr(Delivery, "columns_of", lambda envelope: {"state": "nonsense"})
     with pytest.raises(IntegrityError):
         Delivery.objects.record(envelope_of(body))
 
@@ -469,6 +469,28 @@ def test_keep__keeps_no_more_of_a_body_that_comes_again_and_again(db, webhook_se
     assert kept[-1] is None
     assert Rejection.objects.count() < 10 + 50
     assert {len(one.body) for one in Rejection.objects.all()} == {MAX_UNVERIFIED_BODY_BYTES}
+
+
+@pytest.mark.django_db
+def test_record__tells_ids_apart_by_each_letter(body):
+    told_apart = ["one", "One", "one ", "öne", "one🔑", "one🔒"]
+    for key in told_apart:
+        assert Delivery.objects.record(replace(envelope_of(body), delivery_id=key)) is not None
+    for key in told_apart:
+        assert Delivery.objects.get(delivery_id=key).delivery_id == key
+
+
+@pytest.mark.django_db
+def test_tables__compare_text_by_each_letter():
+    if connection.vendor != "mysql":
+        pytest.skip("only MySQL and MariaDB take letters for the same by default")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT table_name, column_name, collation_name FROM information_schema.columns "
+            "WHERE table_schema = DATABASE() AND LEFT(table_name, 17) = 'perfsee_webhooks_' "
+            "AND collation_name NOT IN ('utf8mb4_nopad_bin', 'utf8mb4_0900_bin')"
+        )
+        assert cursor.fetchall() == ()
 
 
 @pytest.mark.django_db

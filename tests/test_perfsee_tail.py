@@ -23,6 +23,7 @@ from perfsee_webhooks.management.following import WINDOW, Follower
 from perfsee_webhooks.models import Delivery
 from perfsee_webhooks.selection import Selection
 
+from . import mariadb
 from .figures import came
 from .sites import ROOT, Site, running_environment
 from .test_export import HOSTILE, NOW, store_many
@@ -269,16 +270,22 @@ def test_signal__ends_it_well(site, asked):
     assert process.returncode == 0
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no server to lose")
+def cut_connections(url):
+    if connection.vendor == "mysql":
+        assert mariadb.end_connections(url)
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+            [urlsplit(url).path.strip("/")],
+        )
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server to lose")
 def test_database__that_has_cut_the_connection_is_asked_again(site):
     with started(site) as process:
         assert b"  one\n" in process.stdout.readline()
-        with connection.cursor() as cursor:
-            database = urlsplit(site.environment["DATABASE_URL"]).path.strip("/")
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
-                [database],
-            )
+        cut_connections(site.environment["DATABASE_URL"])
         come_in(site, "two")
         assert b"  two\n" in process.stdout.readline()
         process.send_signal(signal.SIGINT)

@@ -3,12 +3,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import threading
 from datetime import timedelta
 from unittest.mock import create_autospec
 
 import pytest
 from django.contrib.auth.models import Group, Permission
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from perfsee_webhooks import processing, signals
@@ -304,17 +305,56 @@ def test_process__executes_no_more_statements_than_these(
     delivery, connect, django_assert_num_queries
 ):
     connect()
-    with django_assert_num_queries(7) as captured:
+    # Whether MySQL has rolled the transaction back behind the receiver's back.
+    mark = ["SAVEPOINT", "RELEASE"] if connection.vendor == "mysql" else []
+    with django_assert_num_queries(7 + len(mark)) as captured:
         process(delivery.pk)
     assert [query["sql"].split()[0] for query in captured] == [
         "UPDATE",  # the claim
         "SELECT",  # the delivery with its body
         "BEGIN",
+        *mark,
         "UPDATE",  # the lease, which is the fence
         "INSERT",  # the run
         "COMMIT",
         "UPDATE",  # the settled state
     ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_process__fails_a_receiver_that_went_on_after_a_deadlock(delivery, connect):
+    if connection.vendor != "mysql":
+        pytest.skip("only MySQL and MariaDB roll a transaction back that then goes on")
+    ours, theirs = Group.objects.bulk_create([Group(name="ours"), Group(name="theirs")])
+    is_locked = threading.Event()
+
+    def lock(group, name):
+        Group.objects.filter(pk=group.pk).update(name=name)
+
+    def rival():
+        try:
+            with transaction.atomic():
+                # The one that has written less is rolled back.
+                Group.objects.bulk_create(Group(name=str(number)) for number in range(100))
+                lock(theirs, "rival")
+                is_locked.set()
+                lock(ours, "rival's")
+        finally:
+            connection.close()
+
+    def go_on(**_):
+        lock(ours, "written")
+        thread.start()
+        assert is_locked.wait(10)
+        with contextlib.suppress(OperationalError):
+            Group.objects.select_for_update().get(pk=theirs.pk)
+
+    thread = threading.Thread(target=rival)
+    connect(side_effect=go_on)
+    assert processed(delivery).state == State.FAILED
+    thread.join()
+    assert Group.objects.get(pk=ours.pk).name == "rival's"
+    assert ReceiverRun.objects.get().exception_type == "OperationalError"
 
 
 def test_process__tells_once_of_a_body_that_came_under_another_id(db, body, post, connect, caplog):

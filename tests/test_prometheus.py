@@ -4,7 +4,6 @@ from importlib import import_module
 
 import pytest
 import time_machine
-from django.db import connection
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.openmetrics import exposition
@@ -105,9 +104,8 @@ def test_collector__describes_all_that_it_collects():
 
 
 @pytest.mark.django_db
-def test_collector__is_down_while_the_tables_are_away(registry, caplog):
-    with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE {Heartbeat._meta.db_table} RENAME TO away")
+def test_collector__is_down_while_the_tables_are_away(registry, caplog, take_away):
+    take_away(Heartbeat)
     assert scraped(registry) == {("perfsee_webhooks_up",): 0}
     [record] = caplog.records
     assert (record.name, record.levelname) == ("perfsee_webhooks.prometheus", "ERROR")

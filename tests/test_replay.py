@@ -468,7 +468,7 @@ def test_open_batch__opens_nothing_by_halves(nothing_runs):
     asked = started()
 
     def die_at_the_cursor(execute, sql, *args):
-        if sql.startswith("UPDATE") and '"cursor"' in sql:
+        if sql.startswith("UPDATE") and "cursor" in sql:
             raise DatabaseError
         return execute(sql, *args)
 

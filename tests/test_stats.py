@@ -170,6 +170,8 @@ def test_stats__make_ten_statements_each_by_an_index(rows):
     with CaptureQueriesContext(connection) as captured:
         stats.stats()
     assert len(captured) == 10
+    if connection.vendor == "mysql":
+        pytest.skip("MySQL and MariaDB cannot be told to take an index for a table of a few rows")
     for query in captured.captured_queries:
         plan = plan_of(query["sql"])
         assert "perfsee_" in plan, query["sql"]
@@ -202,8 +204,7 @@ def test_stats__ask_the_database_that_they_are_told():
         stats.stats("replica")
 
 
-def test_stats__raise_where_a_table_is_away():
-    with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE {Rejection._meta.db_table} RENAME TO away")
+def test_stats__raise_where_a_table_is_away(take_away):
+    take_away(Rejection)
     with pytest.raises(DatabaseError):
         stats.stats()

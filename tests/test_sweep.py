@@ -163,7 +163,7 @@ def test_sweep__executes_a_constant_number_of_statements(
         "SELECT",  # replays that nobody is at work on
         "SELECT",  # when what failed is due again
     ]
-    if connection.vendor == "postgresql":
+    if connection.features.has_select_for_update_skip_locked:
         assert "FOR UPDATE SKIP LOCKED" in captured[2]["sql"]
 
 
