@@ -17,5 +17,6 @@ class PerfseeWebhooksConfig(AppConfig):
 
         for check in (own.check_settings, own.check_database, own.check_site):
             checks.register(check, "perfsee_webhooks")
+        checks.register(own.check_server, "perfsee_webhooks", checks.Tags.database)
         for check in (own.check_site_in_production, own.check_sweep):
             checks.register(check, "perfsee_webhooks", deploy=True)

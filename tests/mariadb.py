@@ -24,7 +24,6 @@ _FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/libexec")
 _ZONES = Path("/usr/share/zoneinfo")
 _QUICK = (
     "--innodb-flush-method=nosync",
-    "--innodb-flush-log-at-trx-commit=0",
     "--innodb-doublewrite=OFF",
 )
 

@@ -12,7 +12,7 @@ import django
 import pytest
 from django.conf import LazySettings
 from django.core import checks
-from django.db import connections
+from django.db import OperationalError, connection, connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.http.request import validate_host
 from django.test import Client, override_settings
@@ -22,6 +22,7 @@ from django.utils import timezone
 import perfsee_webhooks.checks
 from perfsee_webhooks.checks import (
     check_database,
+    check_server,
     check_settings,
     check_site,
     check_site_in_production,
@@ -656,10 +657,107 @@ def messages_written() -> Iterator[tuple[str, bool]]:
                 yield ast.literal_eval(given["id"]), "hint" in given
 
 
+def test_check_database__connections_that_add_up_under_asgi(settings, monkeypatch):
+    monkeypatch.setitem(connections["default"].settings_dict, "CONN_MAX_AGE", 60)
+    monkeypatch.setitem(connections["default"].settings_dict, "CONN_HEALTH_CHECKS", True)
+    assert check_database() == []
+    settings.ASGI_APPLICATION = "site.asgi.application"
+    assert ids_of(check_database()) == ["W026"]
+    monkeypatch.setitem(connections["default"].settings_dict, "CONN_MAX_AGE", 0)
+    assert check_database() == []
+
+
+@pytest.mark.parametrize(("charset", "told"), [("utf8", ["W027"]), ("utf8mb4", []), (None, [])])
+def test_check_database__letters_that_mysql_does_not_take(monkeypatch, charset, told):
+    options = {"charset": charset} if charset else {}
+    monkeypatch.setattr(connections["default"], "vendor", "mysql")
+    monkeypatch.setitem(connections["default"].settings_dict, "OPTIONS", options)
+    assert ids_of(check_database()) == told
+
+
+@pytest.mark.django_db
+def test_check_server__asks_only_where_the_database_is_asked_for():
+    assert check_server(databases=["default"]) == []
+    with connection.execute_wrapper(fail):
+        assert check_server() == check_server(databases=["other"]) == []
+
+
+def fail(*args: Any) -> None:
+    raise AssertionError("The database was asked.")
+
+
+@pytest.mark.django_db
+def test_check_server__is_silent_about_one_that_is_away():
+    def be_away(*args: Any) -> None:
+        raise OperationalError
+
+    with connection.execute_wrapper(be_away):
+        assert check_server(databases=["default"]) == []
+
+
+@pytest.mark.django_db
+def test_check_server__asks_mysql_whether_it_waits_for_its_disk():
+    if connection.vendor != "mysql":
+        pytest.skip("asks what MySQL and MariaDB alone have")
+
+    def answer(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        return execute(sql.replace("@@innodb_flush_log_at_trx_commit", "2"), *rest)
+
+    with connection.execute_wrapper(answer):
+        assert ids_of(check_server(databases=["default"])) == ["W031"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("SET sql_mode = ''", "W028"),
+        ("SET sql_mode = 'ANSI'", "W028"),
+        ("SET @nothing = 1", None),
+    ],
+)
+def test_check_server__asks_mysql(command, told):
+    if connection.vendor != "mysql":
+        pytest.skip("asks what MySQL and MariaDB alone have")
+    with connection.cursor() as cursor:
+        cursor.execute("SET @before = @@sql_mode")
+        cursor.execute(command)
+        try:
+            assert (told in ids_of(check_server(databases=["default"]))) is (told is not None)
+        finally:
+            cursor.execute("SET sql_mode = @before")
+
+
+@pytest.mark.django_db
+def test_check_server__knows_how_large_a_statement_may_be(webhook_setting):
+    if connection.vendor != "mysql":
+        pytest.skip("asks what MySQL and MariaDB alone have")
+    webhook_setting(MAX_BODY_BYTES=100 * 1024 * 1024)
+    assert "W029" in ids_of(check_server(databases=["default"]))
+
+
+@pytest.mark.django_db
+def test_check_server__asks_for_the_zone_of_the_site(settings):
+    if connection.vendor != "mysql":
+        pytest.skip("asks what MySQL and MariaDB alone have")
+    settings.TIME_ZONE = "Nowhere/Nothing"
+    assert "W030" in ids_of(check_server(databases=["default"]))
+
+
+@pytest.mark.django_db
+def test_check_server__asks_postgresql_whether_it_waits_for_its_disk():
+    if connection.vendor != "postgresql":
+        pytest.skip("asks what PostgreSQL alone has")
+    for mode, told in (("on", []), ("off", ["W031"])):
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL synchronous_commit = {mode}")
+        assert ids_of(check_server(databases=["default"])) == told
+
+
 # A site may silence an id: what it stands for does not change, and it is not given away again.
 IDS = {
     *("E001", "E002", "E003", "E004", "E005", "E007", "E008", "E009", "E010"),
-    *(f"W{number:03}" for number in range(1, 26)),
+    *(f"W{number:03}" for number in range(1, 32)),
 }
 
 

@@ -87,7 +87,7 @@ def test_record__leaves_an_outer_transaction_usable(db, body):
 
 
 def test_record__tells_another_broken_rule_from_a_known_id(db, body, monkeypatch):
-    monkeypatch.setattr(Delivery, "columns_of", lambda envelope: {"state": "nonsense"})
+    monkeypatch.setattr(Delivery, "columns_of", lambda _envelope: {"state": "nonsense"})
     with pytest.raises(IntegrityError):
         Delivery.objects.record(envelope_of(body))
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's own name
 from django.db import connections, router
 
@@ -40,9 +41,30 @@ def check_database(**_kwargs: Any) -> list[CheckMessage]:
                 id="perfsee_webhooks.W009",
             )
         )
+    if getattr(settings, "ASGI_APPLICATION", None) and connection.settings_dict["CONN_MAX_AGE"]:
+        messages.append(
+            Warning(
+                f"DATABASES[{alias!r}] keeps connections under ASGI, where each request has a "
+                "thread of its own: they add up until the database takes no more.",
+                hint='Set CONN_MAX_AGE to 0, and on PostgreSQL OPTIONS to {"pool": True}.',
+                id="perfsee_webhooks.W026",
+            )
+        )
     if connection.vendor == "sqlite":
         messages.extend(_sqlite(alias, options))
+    if connection.vendor == "mysql":
+        messages.extend(_mysql(alias, options))
     return messages
+
+
+def _mysql(alias: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    if str(options.get("charset", "utf8mb4")).lower() != "utf8mb4":
+        yield Warning(
+            f"DATABASES[{alias!r}] cannot take every letter: a delivery with an emoji is answered "
+            "503, and lost.",
+            hint='Set charset of its OPTIONS to "utf8mb4", which is the default.',
+            id="perfsee_webhooks.W027",
+        )
 
 
 def _sqlite(alias: str, options: Mapping[str, Any]) -> Iterator[CheckMessage]:

@@ -37,7 +37,8 @@ _POLL_SECONDS: Final = 0.1
 def examine_settings() -> Iterator[Result]:
     """Yield what the app's system checks say, each with its id."""
     # Those of others may raise: Django's own does for a task backend that there is not.
-    ours = checks.run_checks(tags=["perfsee_webhooks"])
+    database = router.db_for_write(Delivery)
+    ours = checks.run_checks(tags=["perfsee_webhooks"], databases=[database])
     found = [message for message in ours if not message.is_silenced()]
     for message in found:
         say = bad if message.level >= checks.ERROR else doubtful
