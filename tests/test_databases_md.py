@@ -19,7 +19,7 @@ def shown(engine: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Return the database of the page's settings for an engine."""
     monkeypatch.setenv("DATABASE_PASSWORD", "")
     for block in blocks_of(PAGE, "python"):
-        settings: dict[str, Any] = {}
+        settings: dict[str, Any] = {"DATABASES": {"default": {"ENGINE": "", "OPTIONS": {}}}}
         exec(block.code, settings)  # noqa: S102  # the page's own
         database: dict[str, Any] = settings["DATABASES"]["default"]
         if database["ENGINE"] == engine:

@@ -72,6 +72,7 @@ def test_receive__stores_and_processes(site, body):
     assert site.query("BundleScore.objects.get().builds") == "1"
 
 
+@pytest.mark.once
 def test_receive__takes_a_body_in_chunks_without_content_length(site, body):
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:100], body[100:]))
     headers = head(perfsee_headers(body, SECRET), **{"Transfer-Encoding": "chunked"})
@@ -79,6 +80,7 @@ def test_receive__takes_a_body_in_chunks_without_content_length(site, body):
     assert site.query("bytes(Delivery.objects.get().body)") == repr(body)
 
 
+@pytest.mark.once
 def test_receive__refuses_an_endless_body_in_chunks(threaded_site):
     headers = head(perfsee_headers(b"", SECRET), **{"Transfer-Encoding": "chunked"})
     megabyte = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
@@ -86,6 +88,7 @@ def test_receive__refuses_an_endless_body_in_chunks(threaded_site):
     assert status_of(answer) == 413
 
 
+@pytest.mark.once
 def test_receive__refuses_50_megabytes(site):
     large = b"x" * 50_000_000
     headers = head(perfsee_headers(large, SECRET), **{"Content-Length": str(len(large))})
@@ -94,6 +97,7 @@ def test_receive__refuses_50_megabytes(site):
     assert reason_of(answer) == "The body has more than 10485760 bytes."
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "delivery_id",
     [
@@ -112,6 +116,7 @@ def test_receive__refuses_a_hostile_delivery_id(threaded_site, body, delivery_id
     assert threaded_site.query("Delivery.objects.count(), Rejection.objects.count()") == "(0, 1)"
 
 
+@pytest.mark.once
 def test_receive__refuses_a_body_that_breaks_off(threaded_site, body):
     headers = head(perfsee_headers(body, SECRET), **{"Content-Length": str(len(body))})
     address = urlsplit(threaded_site.origin)
@@ -123,6 +128,7 @@ def test_receive__refuses_a_body_that_breaks_off(threaded_site, body):
     assert threaded_site.query("Delivery.objects.count()") == "0"
 
 
+@pytest.mark.once
 def test_receive__answers_without_redirect_on_both_forms(site, body):
     for path in ("/perfsee/webhook", "/perfsee/webhook/"):
         sent = head(perfsee_headers(body, SECRET), **{"Content-Length": str(len(body))})
@@ -171,6 +177,7 @@ def test_receive__many_deliveries_at_once_find_no_locked_database(threaded_site)
     assert threaded_site.query("BundleScore.objects.get().builds") == "100"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "chunks",
     [

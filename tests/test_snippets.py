@@ -90,6 +90,7 @@ def site(site_database_url: str) -> Iterator[Site]:
         yield site
 
 
+@pytest.mark.once
 @needs_curl
 @pytest.mark.parametrize("shell", ["bash", "sh"])
 @pytest.mark.parametrize("headers", [HEADERS, HOSTILE_HEADERS], ids=["headers", "hostile headers"])
@@ -110,6 +111,7 @@ def test_signed_curl__sends_the_same_bytes_and_headers(site, folder, headers, sh
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.once
 @needs_curl
 def test_signed_curl__takes_address_id_and_secret_from_the_shell(site, folder):
     script = signed_curl(request(), "http://127.0.0.1:1/")
@@ -188,6 +190,7 @@ def test_pytest_test__posts_the_same_bytes_and_headers(
     assert module.isascii()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("changed", "outcome"), [("", "1 passed"), ("changed", "1 failed")])
 def test_pytest_test__is_one_that_pytest_runs_and_that_can_fail(tmp_path, changed, outcome):
     module = pytest_test(request(BODIES["quotes"], HOSTILE_HEADERS, "it:is"))

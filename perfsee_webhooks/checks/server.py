@@ -36,7 +36,7 @@ def check_server(*, databases: Sequence[str] | None = None, **_kwargs: Any) -> l
 def _postgresql(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
     (waits_for_disk,) = _asked(connection, "SELECT current_setting('synchronous_commit')")
     if waits_for_disk == "off":
-        yield _forgetful(connection, "Set synchronous_commit to on for this database.")
+        yield _forgetful(connection)
 
 
 def _mysql(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
@@ -62,7 +62,7 @@ def _mysql(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
             id="perfsee_webhooks.W029",
         )
     if flush != 1:
-        yield _forgetful(connection, "Set innodb_flush_log_at_trx_commit to 1 on the server.")
+        yield _forgetful(connection)
     if zone is None:
         yield Warning(
             f"DATABASES[{alias!r}] does not know the time zone of TIME_ZONE: the overview in the "
@@ -72,11 +72,12 @@ def _mysql(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
         )
 
 
-def _forgetful(connection: BaseDatabaseWrapper, hint: str) -> CheckMessage:
+def _forgetful(connection: BaseDatabaseWrapper) -> CheckMessage:
     return Warning(
         f"DATABASES[{connection.alias!r}] does not wait for its disk: after a crash the last "
         "deliveries are lost, although they were answered 204.",
-        hint=hint,
+        hint="Set synchronous_commit to on in PostgreSQL, or in MySQL and MariaDB "
+        "innodb_flush_log_at_trx_commit to 1.",
         id="perfsee_webhooks.W031",
     )
 
