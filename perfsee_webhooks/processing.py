@@ -182,13 +182,14 @@ def _still_the_same_transaction(database: str) -> Iterator[None]:
 
     Nothing else tells, if the receiver went on after the error: what it wrote before is gone.
     """
-    if connections[database].vendor != "mysql":
+    connection = connections[database]
+    if connection.vendor != "mysql":
         yield
         return
-    mark = transaction.savepoint(using=database)
+    mark = connection.savepoint()
     yield
-    if not transaction.get_rollback(using=database):
-        transaction.savepoint_commit(mark, using=database)
+    if mark is not None and not connection.get_rollback():
+        connection.savepoint_commit(mark)
 
 
 def call_receiver(receiver: ConnectedReceiver, delivery: Delivery) -> None:

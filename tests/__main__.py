@@ -24,6 +24,7 @@ PARTS = {
 }
 # To count lines makes tests take nearly twice as long, and those of one database tell of all.
 MEASURED = ("postgresql", REST)
+COVERAGE = ("-m", "coverage", "run")
 
 
 def main(arguments: list[str]) -> int:
@@ -32,11 +33,9 @@ def main(arguments: list[str]) -> int:
     for database, parts in PARTS.items():
         lines = ""
         for part in [arguments] if arguments else parts:
-            # What is killed all the time has to start quickly.
-            how = () if part in (KILLS, KILLS_OF_EACH) else ("-X", "dev")
-            if (database, part) == MEASURED or arguments:
-                how = ("-X", "dev", "-m", "coverage", "run")
-            lines, status = run_and_read(*how, "-m", "pytest", "--database", database, *part)
+            how = COVERAGE if arguments or (database, part) == MEASURED else ()
+            command = (*how, "-m", "pytest", "--database", database, *part)
+            lines, status = run_and_read("-X", "dev", *command)
             if status != 0:
                 print(f"The suite failed on {database}.")
                 return status

@@ -320,7 +320,8 @@ def all_operations() -> Iterator[str]:
             for method, address in product(methods_of(view), addresses_of(route)):
                 yield f"{method} {address}"
     for model_admin in own_admins():
-        for _function, name, _description in model_admin._get_base_actions():
+        for action in model_admin._get_base_actions():
+            name = action.name if hasattr(action, "name") else action[1]  # as before Django 6.1
             yield f"POST /admin/{APP}/{model_admin.opts.model_name}/?action={name}"
 
 
