@@ -124,9 +124,8 @@ def _store(envelope: Envelope) -> Acceptance:
         delivery_id=envelope.delivery_id, body_sha256=envelope.body_sha256
     )
     known = same.without_body().first()
-    delivery = None if known else Delivery.objects.record(envelope)
-    if delivery is None:
-        return Acceptance(delivery=known or same.without_body().get(), is_new=False)
-    # It has waited since it came, but only now somebody is told of it.
-    Delivery.objects.on_primary().filter(pk=delivery.pk).update(handed_over_at=timezone.now())
-    return Acceptance(delivery=delivery, is_new=True)
+    primary_key = None if known else Delivery.objects.record(envelope)
+    if primary_key is not None:
+        # It has waited since it came, but only now somebody is told of it.
+        same.filter(pk=primary_key).update(handed_over_at=timezone.now())
+    return Acceptance(delivery=known or same.without_body().get(), is_new=primary_key is not None)

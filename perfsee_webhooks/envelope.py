@@ -89,7 +89,7 @@ def parse_body(body: bytes) -> Event:
             number of more digits than Python takes (4,300).
     """
     try:
-        value = json.loads(body.decode(), parse_constant=_refuse_constant)
+        value = _JSON.decode(body.decode())
     except RecursionError as error:
         raise ValueError("The body is nested too deeply to be read.") from error
     if not isinstance(value, dict):
@@ -223,6 +223,8 @@ def _built_or_measured(event: Event) -> tuple[str | None, str | None]:
 
 def _as_utf8(value: str) -> str:
     """Undo the Latin-1 in which WSGI and ASGI hand over the bytes of a header."""
+    if value.isascii():
+        return value
     try:
         return value.encode("latin-1").decode(errors="replace")
     except UnicodeEncodeError:
@@ -231,3 +233,6 @@ def _as_utf8(value: str) -> str:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON.")
+
+
+_JSON: Final = json.JSONDecoder(parse_constant=_refuse_constant)

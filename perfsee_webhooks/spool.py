@@ -231,16 +231,16 @@ def drain(spool: Spool) -> int:
 def _store(envelope: Envelope) -> bool:
     """Store a request as it would have been when it came; False if it is no new delivery."""
     try:
-        delivery = Delivery.objects.on_primary().receive(envelope)
+        primary_key = Delivery.objects.receive(envelope)
     except (DeliveryConflict, SameBody) as refusal:
         Rejection.objects.keep(refusal, dict(envelope.headers), envelope.body, envelope.verified_by)
         return False
-    if delivery is None:
+    if primary_key is None:
         return False
-    Delivery.objects.filter(pk=delivery.pk).leave_to_the_sweep()
+    Delivery.objects.filter(pk=primary_key).leave_to_the_sweep()
     logger.info(
         "Delivery %s was stored from the spool.",
         envelope.delivery_id,
-        extra=ids_of(envelope, delivery_pk=delivery.pk),
+        extra=ids_of(envelope, delivery_pk=primary_key),
     )
     return True

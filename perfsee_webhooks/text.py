@@ -32,6 +32,9 @@ def one_line(value: str, max_length: int) -> str:
     Each character that a database, a terminal or a reader would stumble over becomes U+FFFD;
     what is cut off is marked by an ellipsis.
     """
+    # Most is fit as it is, and this is found out in a tenth of the time.
+    if len(value) <= max_length and value.isascii() and value.isprintable():
+        return value
     return _shortened(_UNFIT_IN_A_LINE.sub(REPLACEMENT, value[: max_length + 1]), max_length)
 
 

@@ -10,10 +10,9 @@ from typing import Any, Protocol
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import Error as DatabaseFailure
-from django.db import connections
+from django.db import connections, router
 from django.db.transaction import non_atomic_requests
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
@@ -33,7 +32,6 @@ _CHUNK_BYTES = 64 * 1024
 _MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 
 
-@method_decorator((csrf_exempt, login_not_required), name="dispatch")
 class ReceiveView(View):
     """Answers Perfsee's deliveries: 204 once the exact bytes are committed, and not before."""
 
@@ -46,7 +44,8 @@ class ReceiveView(View):
         The row has to be committed before the answer, and a failing request must not take it
         back.
         """
-        view = super().as_view(**initkwargs)
+        # As decorators of `dispatch` they would be applied anew for each request.
+        view = csrf_exempt(login_not_required(super().as_view(**initkwargs)))
         for alias in connections:
             view = non_atomic_requests(using=alias)(view)
         return view
@@ -60,13 +59,11 @@ class ReceiveView(View):
             verified_by = verify_request(body, headers)
             envelope = Envelope.read(body, headers, verified_by)
             envelope.require_project(webhook_settings.projects_for(envelope.hook_id))
-            delivery, told = _store(envelope)
+            primary_key, told = _store(envelope)
         except RequestRefused as refusal:
             return _refused(refusal, headers, body, verified_by)
         response = HttpResponse(status=204)
-        if delivery is not None:
-            tasks.schedule([delivery.pk], response=response)
-        tasks.after(response, partial(_log_arrival, envelope, told))
+        tasks.after(response, partial(_go_on, primary_key, envelope, told))
         return response
 
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
@@ -76,16 +73,15 @@ class ReceiveView(View):
         return answer
 
 
-def _store(envelope: Envelope) -> tuple[Delivery | None, str]:
+def _store(envelope: Envelope) -> tuple[int | None, str]:
     """Store a verified request in the database, or in the spool while that is away.
 
-    Return the delivery if there is a new one to be processed, and what is to be logged.
+    Return the primary key of a new delivery, and what is to be logged.
     """
-    deliveries = Delivery.objects.on_primary()
     try:
-        delivery = patiently(
-            partial(deliveries.receive, envelope),
-            using=deliveries.db,
+        primary_key = patiently(
+            partial(Delivery.objects.receive, envelope),
+            using=router.db_for_write(Delivery),
             wait=webhook_settings.database_wait,
         )
     except DatabaseFailure as error:
@@ -99,13 +95,17 @@ def _store(envelope: Envelope) -> tuple[Delivery | None, str]:
             raise NotStored("The delivery could not be stored.") from error
         spool.keep(envelope)
         return None, "Delivery %s is kept on the disk until the database takes it."
-    if delivery is None:
+    if primary_key is None:
         return None, "Delivery %s came again."
-    return delivery, "Delivery %s was stored."
+    return primary_key, "Delivery %s was stored."
 
 
-def _log_arrival(envelope: Envelope, told: str) -> None:
-    logger.info(told, envelope.delivery_id, extra=ids_of(envelope))
+def _go_on(primary_key: int | None, envelope: Envelope, told: str) -> None:
+    """Log what came, and have it processed if it is new, both once the answer has left."""
+    if logger.isEnabledFor(logging.INFO):
+        logger.info(told, envelope.delivery_id, extra=ids_of(envelope))
+    if primary_key is not None:
+        tasks.start(primary_key)
 
 
 def _refused(

@@ -114,9 +114,9 @@ def webhook_setting(settings: LazySettings) -> Callable[..., None]:
 def delivery(db: None, body: bytes) -> Delivery:
     """A stored delivery of a finished bundle that waits."""
     headers = perfsee_headers(body, SECRET)
-    stored = Delivery.objects.record(Envelope.read(body, headers, "SECRETS[0]"))
-    assert stored is not None
-    return stored
+    primary_key = Delivery.objects.record(Envelope.read(body, headers, "SECRETS[0]"))
+    assert primary_key is not None
+    return Delivery.objects.get(pk=primary_key)
 
 
 @pytest.fixture(scope="session")

@@ -102,7 +102,9 @@ def detail(row):
 def store(body=b"{}", **headers):
     """Store a delivery as the receiving view does."""
     sent = {**perfsee_headers(body, SECRET), **headers}
-    return Delivery.objects.record(Envelope.read(body, sent, "SECRETS[0]"))
+    primary_key = Delivery.objects.record(Envelope.read(body, sent, "SECRETS[0]"))
+    assert primary_key is not None
+    return Delivery.objects.get(pk=primary_key)
 
 
 def bundle(**artifact):

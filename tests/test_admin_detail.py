@@ -21,7 +21,7 @@ from perfsee_webhooks.admin.timeline import MAX_SHOWN_RUNS
 from perfsee_webhooks.comparison import differences
 from perfsee_webhooks.exceptions import GiveUp
 from perfsee_webhooks.models import Delivery, ReceiverRun, Rejection, Replay
-from perfsee_webhooks.models.queries import MAX_LOGGED_REPEATS
+from perfsee_webhooks.models.repeating import MAX_LOGGED_REPEATS
 from perfsee_webhooks.processing import process
 from perfsee_webhooks.samples import sample_body
 from perfsee_webhooks.text import pretty_json

@@ -56,9 +56,9 @@ def chat(settings) -> Iterator[list[bytes]]:
 
 def be_dead(body: bytes, delivery_id: str) -> None:
     headers = perfsee_headers(body, SECRET, delivery_id=delivery_id)
-    delivery = Delivery.objects.record(Envelope.read(body, headers, "SECRETS[0]"))
-    assert delivery is not None
-    left = process(delivery.pk)
+    primary_key = Delivery.objects.record(Envelope.read(body, headers, "SECRETS[0]"))
+    assert primary_key is not None
+    left = process(primary_key)
     assert left is not None
     assert left.state == Delivery.State.DEAD
 

@@ -317,7 +317,12 @@ GOOD = {
         migrations.AlterField(
             "delivery",
             "state",
-            models.CharField(max_length=10, choices=[("new", "New")], default="received"),
+            models.CharField(
+                max_length=10,
+                choices=[("new", "New")],
+                default="received",
+                db_default="received",
+            ),
         )
     ),
     "a check of new rows": planted(

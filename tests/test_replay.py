@@ -41,13 +41,12 @@ HOUR = timedelta(hours=1)
 def store(sample=events.BUNDLE_FINISHED, **columns):
     """Store a delivery of a sample event, and change columns of its row."""
     body = sample_body(sample)
-    delivery = Delivery.objects.record(
+    primary_key = Delivery.objects.record(
         Envelope.read(body, perfsee_headers(body, SECRET), "SECRETS[0]")
     )
-    assert delivery is not None
-    Delivery.objects.filter(pk=delivery.pk).update(**columns)
-    delivery.refresh_from_db()
-    return delivery
+    assert primary_key is not None
+    Delivery.objects.filter(pk=primary_key).update(**columns)
+    return Delivery.objects.get(pk=primary_key)
 
 
 def dead(number):

@@ -45,9 +45,9 @@ class DeliveryMachine(RuleBasedStateMachine):
     def receive(self) -> None:
         body = sample_body("bundle:finished")
         headers = perfsee_headers(body, SECRET)
-        stored = Delivery.objects.record(Envelope.read(body, headers, "SECRETS[0]"))
-        assert stored is not None
-        self.primary_key = stored.pk
+        primary_key = Delivery.objects.record(Envelope.read(body, headers, "SECRETS[0]"))
+        assert primary_key is not None
+        self.primary_key = primary_key
         self.state = State.RECEIVED
         self.is_due = True
         self.lease_has_run_out = False

@@ -48,9 +48,9 @@ def many(db, body) -> list[int]:
         Envelope.read(body, perfsee_headers(body, SECRET, delivery_id=f"d{number}"), "SECRETS[0]")
         for number in range(20)
     ]
-    rows = [Delivery.objects.record(envelope) for envelope in envelopes]
+    keys = [Delivery.objects.record(envelope) for envelope in envelopes]
     forget()
-    return [row.pk for row in rows if row is not None]
+    return [key for key in keys if key is not None]
 
 
 def forget() -> None:

@@ -87,10 +87,16 @@ class Delivery(models.Model):
         help_text="The place in the settings of the secret that signed the body.",
     )
     state = models.CharField(
-        max_length=10, choices=State, default=State.RECEIVED, help_text="How far the site is."
+        max_length=10,
+        choices=State,
+        default=State.RECEIVED,
+        db_default=State.RECEIVED,
+        help_text="How far the site is.",
     )
     attempts = models.PositiveIntegerField(
-        default=0, help_text="How often it was run since it was received or last replayed."
+        default=0,
+        db_default=0,
+        help_text="How often it was run since it was received or last replayed.",
     )
     next_attempt_at = models.DateTimeField(
         null=True, blank=True, help_text="From when on it may be run; empty if nothing is to do."
@@ -120,13 +126,16 @@ class Delivery(models.Model):
         null=True, blank=True, help_text="When nothing was left to do."
     )
     repeats = models.PositiveIntegerField(
-        default=0, help_text="How often the same delivery came again."
+        default=0, db_default=0, help_text="How often the same delivery came again."
     )
     last_repeated_at = models.DateTimeField(
         null=True, blank=True, help_text="When it last came again."
     )
     repeat_log = models.TextField(
-        blank=True, help_text="A line for each of the first repeats: when, and from which hook."
+        blank=True,
+        default="",
+        db_default="",
+        help_text="A line for each of the first repeats: when, and from which hook.",
     )
 
     objects = DeliveryQuerySet.as_manager()

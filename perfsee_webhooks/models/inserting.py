@@ -1,7 +1,7 @@
 """Insert one row with a statement that is made once.
 
 `Model.save` makes it anew for each row, which takes longer than all else that is done with a
-request. Like `bulk_create`, this sends no `pre_save` and no `post_save`.
+request, and names every column. Like `bulk_create`, this sends no `pre_save` and no `post_save`.
 """
 
 from __future__ import annotations
@@ -9,77 +9,54 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import connections, models
 from django.db.models.sql import InsertQuery
 
-_Row = TypeVar("_Row", bound=models.Model)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Column:
-    """A column with the default of its field, as Python and as the database has it."""
-
-    field: models.Field[Any, Any]
-    name: str
-    default: Any
-    stored_default: Any
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Insert:
-    """The INSERT of a model into one database: its text, and the columns that it takes."""
+    """The INSERT of some columns of a model into one database, with the field of each.
+
+    It is None for text, which needs no preparing.
+    """
 
     sql: str
-    columns: tuple[_Column, ...]
+    fields: tuple[models.Field[Any, Any] | None, ...]
 
 
 @cache
-def _insert_into(model: type[models.Model], using: str) -> _Insert:
-    fields = [field for field in model._meta.concrete_fields if not field.primary_key]
+def _insert_into(model: type[models.Model], names: tuple[str, ...], using: str) -> _Insert:
+    named: list[Any] = [model._meta.get_field(name) for name in names]
     query = InsertQuery(model)
-    query.insert_values(fields, [model()])
+    query.insert_values(named, [model()])
     compiler = query.get_compiler(using=using)
     compiler.returning_fields = [model._meta.pk]
     ((sql, _),) = compiler.as_sql()
-    return _Insert(sql=sql, columns=tuple(_column(field, using) for field in fields))
+    is_text = (models.CharField, models.TextField)
+    fields = tuple(None if isinstance(field, is_text) else field for field in named)
+    return _Insert(sql=sql, fields=fields)
 
 
-def _column(field: models.Field[Any, Any], using: str) -> _Column:
-    default = field.get_default()
-    return _Column(
-        field=field,
-        name=field.attname,
-        default=default,
-        stored_default=field.get_db_prep_save(default, connections[using]),
-    )
+def insert(model: type[models.Model], values: Mapping[str, Any], *, using: str) -> int:
+    """Insert a row with these values by the names of their fields, and return its primary key.
 
-
-def insert(model: type[_Row], values: Mapping[str, Any], *, using: str) -> _Row:
-    """Insert a row with these values by the names of their columns, and return it.
-
-    The others have the default of their field, which must not change.
+    The other columns get what the database has as their default.
 
     Raises:
-        DatabaseError: the database did not take it.
+        DatabaseError: the database did not take it, for instance for want of a default.
     """
-    connection, known, key = connections[using], _insert_into(model, using), model._meta.pk
-    row, stored = [], []
-    for column in known.columns:
-        if column.name in values:
-            row.append(values[column.name])
-            stored.append(column.field.get_db_prep_save(values[column.name], connection))
-        else:
-            row.append(column.default)
-            stored.append(column.stored_default)
+    connection, known = connections[using], _insert_into(model, tuple(values), using)
+    stored = [
+        value if field is None else field.get_db_prep_save(value, connection)
+        for field, value in zip(known.fields, values.values(), strict=True)
+    ]
     with connection.cursor() as cursor:
         cursor.execute(known.sql, stored)
         if connection.features.can_return_columns_from_insert:
             (primary_key,) = cursor.fetchone()
         else:
-            primary_key = connection.ops.last_insert_id(
-                cursor, model._meta.db_table, str(key.column)
-            )
-    names = [key.attname, *(column.name for column in known.columns)]
-    return model.from_db(using, names, [primary_key, *row])
+            table, column = model._meta.db_table, str(model._meta.pk.column)
+            primary_key = connection.ops.last_insert_id(cursor, table, column)
+    return int(primary_key)

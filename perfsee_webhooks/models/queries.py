@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from django.apps import apps
 from django.db import IntegrityError, connections, models, router, transaction
-from django.db.models.functions import Concat
 from django.utils import timezone
 from django.utils.text import smart_split, unescape_string_literal
 
 from ..conf import webhook_settings
 from ..envelope import Envelope
 from ..exceptions import DeliveryConflict, SameBody
-from .arrivals import Arrival
 from .inserting import insert
+from .repeating import count_repeat
 
 if TYPE_CHECKING:
     from .delivery import Delivery
@@ -40,9 +39,6 @@ class DeliveryState(models.TextChoices):
     DEAD = "dead"
     UNHANDLED = "unhandled"
 
-
-# Beyond these a repeat is only counted: whoever has a signed body can send it for ever.
-MAX_LOGGED_REPEATS: Final = 100
 
 # The columns whose beginning a search looks at; each has an index.
 SEARCHED: Final = ("delivery_id", "hook_id", "project", "commit_hash", "branch")
@@ -135,7 +131,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         # The same body names the same commit, with which the index begins.
         return self.filter(commit_hash=commit_hash, body_sha256=body_sha256)
 
-    def receive(self, envelope: Envelope) -> Delivery | None:
+    def receive(self, envelope: Envelope) -> int | None:
         """Record a request that has come, unless its body has come under another id before.
 
         That is refused where `REFUSE_SAME_BODY` is set, and costs one SELECT there.
@@ -146,7 +142,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             DatabaseError: the database did not take the row.
         """
         if webhook_settings.refuse_same_body:
-            same = self._same_body(envelope.commit_hash, envelope.body_sha256)
+            same = self.on_primary()._same_body(envelope.commit_hash, envelope.body_sha256)
             known = set(same.order_by().values_list("delivery_id", flat=True))
             # What came before the setting did stays known by its own id.
             if known and envelope.delivery_id not in known:
@@ -156,12 +152,12 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
                 )
         return self.record(envelope)
 
-    def record(self, envelope: Envelope) -> Delivery | None:
-        """Store a verified request: one INSERT; return None for one that is known already.
+    def record(self, envelope: Envelope) -> int | None:
+        """Store a verified request: one INSERT; return its primary key, None for a known one.
 
         A known id is counted with one UPDATE more. The very same request is no repeat: it is
-        stored once more where nobody knows whether it was committed the first time, and then its
-        row is returned.
+        stored once more where nobody knows whether it was committed the first time, and then the
+        key of its row is returned.
 
         Raises:
             DeliveryConflict: the id is known, with another body.
@@ -172,9 +168,9 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             with _savepoint_inside_a_transaction(database):
                 return insert(self.model, self.model.columns_of(envelope), using=database)
         except IntegrityError:
-            known = self.using(database).filter(delivery_id=envelope.delivery_id)
-            if known.filter(body_sha256=envelope.body_sha256)._count_repeat(envelope):
+            if count_repeat(self.model, envelope, using=database):
                 return None
+            known = self.using(database).filter(delivery_id=envelope.delivery_id)
             stored = known.without_body().first()
             if stored is None:
                 raise
@@ -182,26 +178,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
                 raise DeliveryConflict(
                     "This delivery id is already stored with another body: the first one is kept."
                 ) from None
-            return stored
-
-    def _count_repeat(self, envelope: Envelope) -> bool:
-        """Count an arrival on the row that came with an earlier one; False if there is none."""
-        arrival = Arrival(envelope.received_at, envelope.hook_id, envelope.verified_by)
-        counted = self.exclude(received_at=envelope.received_at).update(
-            # Before the number that it asks for: to MySQL, what is set first is set already.
-            repeat_log=models.Case(
-                models.When(
-                    repeats__lt=MAX_LOGGED_REPEATS,
-                    then=Concat(
-                        "repeat_log", models.Value(arrival.line), output_field=models.TextField()
-                    ),
-                ),
-                default=models.F("repeat_log"),
-            ),
-            repeats=models.F("repeats") + 1,
-            last_repeated_at=envelope.received_at,
-        )
-        return bool(counted)
+            return stored.pk
 
     def claim(self, primary_key: int) -> Delivery | None:
         """Lease a delivery to this process; None if it is not to be run, or another one has it.
