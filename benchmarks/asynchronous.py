@@ -1,0 +1,41 @@
+"""Receiving on ASGI servers, compared with an asynchronous view over psycopg's own pool."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .rounds import Contender, bench, ours, per_second, rates
+from .servers import durable_postgresql
+from .table import Report, figure
+
+_CONCURRENCY: Final = 32
+_APPLICATION: Final = "benchmarks.peers.asgi:application"
+
+
+def run(*, full: bool) -> Report:
+    """Return how receiving compares; that a request failed would void its round."""
+    servers = ("granian-asgi", "uvicorn") if full else ("uvicorn",)
+    with durable_postgresql() as url, bench(url) as measured:
+        figures = []
+        for server in servers:
+            mine = ours(server=server, application=_APPLICATION, environment={"POOL": "yes"})
+            bare = Contender(
+                name="bare async view",
+                server=server,
+                application=_APPLICATION,
+                environment={"PEER": "async"},
+            )
+            loads = measured.measure([mine, bare], concurrency=_CONCURRENCY)
+            failed = sum(load.sent - load.succeeded for load in loads[mine.name])
+            note = f"{per_second(loads[mine.name])} and {per_second(loads[bare.name])}"
+            figures += [
+                figure(
+                    f"receive ÷ bare async Django view, on {server}, {_CONCURRENCY} at once",
+                    rates(loads[mine.name]),
+                    rates(loads[bare.name]),
+                    at_least=0.8,
+                    note=note,
+                ),
+                figure(f"requests that failed on {server}", [failed], [1], at_most=0),
+            ]
+    return Report(figures=figures)
