@@ -7,7 +7,6 @@ hold for the machine and the moment alone.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from importlib import import_module
 from pathlib import Path
@@ -55,7 +54,8 @@ def main() -> None:
         print(f"\n{time.monotonic() - began:.0f} s", flush=True)
         missed += [each for each in report.figures if not each.holds]
         if options.write:
-            write_page(options.write, name, parts[name], report, " ".join(sys.argv[1:]))
+            how = "--full " if options.full else ""
+            write_page(options.write, name, parts[name], report, f"{how}--only {name}")
     print(f"\n{len(missed)} miss their limit.")
     for each in missed:
         print(f"  {each.name}: {each.ratio:.2f}, not {each.cells[4]}")

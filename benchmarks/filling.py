@@ -258,7 +258,7 @@ def settle_down() -> None:
                 )
             cursor.execute("VACUUM (ANALYZE)")
             cursor.execute("CHECKPOINT")
-        else:
+        elif connection.vendor == "sqlite":
             cursor.execute("ANALYZE")
 
 

@@ -20,7 +20,7 @@ from .pages import Ask, asks
 from .plans import LARGE_TABLES
 
 _ROUNDS: Final = 3
-_GIVEN_UP_SECONDS: Final = 3
+_GIVEN_UP_SECONDS: Final = 1
 # What is less than this is taken for chance, and looked at no further.
 _NOTICED_RATIO: Final = 1.3
 _NOTICED_SECONDS: Final = 0.001
@@ -48,7 +48,7 @@ def _slower(
         with_it = usual[name]
         noticed = max(with_it * _NOTICED_RATIO, with_it + _NOTICED_SECONDS)
         without = _seconds(ask)
-        if without > noticed:
+        if noticed < without < _GIVEN_UP_SECONDS:
             without = min(without, *(_seconds(ask) for _ in range(_ROUNDS - 1)))
         if without > noticed:
             yield name, (with_it, without)

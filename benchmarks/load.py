@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from perfsee_webhooks.samples import sample_body
@@ -88,12 +87,11 @@ def fire(url: str, requests: Path, *, concurrency: int, seconds: float, pause_ms
     return Load(**json.loads(finished.stdout.splitlines()[-1]))
 
 
-def write_requests(path: Path, url: str, made: Iterator[Made]) -> None:
-    """Write requests to a URL in the form that `wrk.lua` reads."""
-    address = urlsplit(url)
+def write_requests(path: Path, address: str, made: Iterator[Made]) -> None:
+    """Write requests to a path of a site in the form that `wrk.lua` reads."""
     with path.open("wb") as file:
         for body, headers in made:
-            lines = [f"POST {address.path} HTTP/1.1", f"Host: {address.netloc}"]
+            lines = [f"POST {address} HTTP/1.1", "Host: 127.0.0.1"]
             lines += [f"{name}: {value}" for name, value in headers.items()]
             lines += [f"Content-Length: {len(body)}", "", ""]
             request = "\r\n".join(lines).encode() + body

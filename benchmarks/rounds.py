@@ -19,7 +19,7 @@ from .load import KINDS, Load, fire, require_wrk, write_requests
 from .servers import manage, serving
 
 STRIPE_ENDPOINT: Final = "00000000-0000-4000-8000-000000000001"
-ROUNDS: Final = 5
+ROUNDS: Final = 3
 SECONDS: Final = 2.0
 _PATHS: Final = {"of_stripe": f"/stripe/webhook/{STRIPE_ENDPOINT}/"}
 _REQUESTS_A_SECOND: Final = 6_000

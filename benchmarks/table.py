@@ -129,10 +129,11 @@ def as_markdown(listing: Listing) -> str:
 
 def _of_numbers(listing: Listing) -> list[bool]:
     """Say of each column whether it holds numbers, and stands to the right."""
-    return [
-        all(_NUMBER.match(row[column]) for row in listing.rows if row[column])
+    columns = [
+        [row[column] for row in listing.rows if row[column]]
         for column in range(len(listing.headings))
     ]
+    return [bool(cells) and all(map(_NUMBER.match, cells)) for cells in columns]
 
 
 def _escaped(cell: str) -> str:

@@ -55,7 +55,8 @@ def _database() -> dict[str, Any]:
             database["OPTIONS"] = dict(SQLITE_OPTIONS)
     elif os.environ.get("POOL") == "yes":
         database["CONN_MAX_AGE"] = 0
-        database["OPTIONS"] = {"pool": {"min_size": 8, "max_size": 8}}
+        # Beside what the address says, such as the folder of the socket.
+        database.setdefault("OPTIONS", {})["pool"] = {"min_size": 8, "max_size": 8}
     return database
 
 
