@@ -15,15 +15,15 @@ MINIMUM_COVERAGE = 97
 # database worker is an engine of its own: the others keep their queue elsewhere. To a browser, and
 # to what is marked so, it makes no difference which database there is.
 REST = ("-m", "not kill and not browser and not once", "-n", "auto", "-q")
-ONCE = ("-m", "(browser or once) and not kill", "-n", "2", "-q")
+# To count lines makes tests take nearly twice as long, and those of one database tell of all.
+COUNTED = ("-m", "not kill and not browser and not once and not engine", "-n", "auto", "-q")
+ONCE = ("-m", "(browser or once or engine) and not kill", "-n", "2", "-q")
 KILLS = ("-m", "kill", "-q")
 KILLS_OF_EACH = ("-m", "kill and not once", "-q")
 PARTS = {
     "sqlite": ((*REST, "-k", "not test_engines or db"), KILLS_OF_EACH),
-    "postgresql": (REST, ONCE, KILLS),
+    "postgresql": (COUNTED, ONCE, KILLS),
 }
-# To count lines makes tests take nearly twice as long, and those of one database tell of all.
-MEASURED = ("postgresql", REST)
 COVERAGE = ("-m", "coverage", "run")
 
 
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     for database, parts in PARTS.items():
         lines = ""
         for part in [arguments] if arguments else parts:
-            how = COVERAGE if arguments or (database, part) == MEASURED else ()
+            how = COVERAGE if arguments or part == COUNTED else ()
             command = (*how, "-m", "pytest", "--database", database, *part)
             lines, status = run_and_read("-X", "dev", *command)
             if status != 0:
