@@ -7,13 +7,12 @@ from urllib.parse import urlsplit
 import psycopg
 
 
-def created(server: str, name: str, *, template: str = "template0") -> str:
+def created(server: str, name: str) -> str:
     """Make a database, and return its address.
 
     In the language "C" PostgreSQL finds the beginning of a text by any index; elsewhere, as on
     most sites, only by one that was made for it.
     """
-    language = "LOCALE 'C.UTF-8'" if template == "template0" else ""
     with psycopg.connect(server, autocommit=True) as connected:
-        connected.execute(f"CREATE DATABASE {name} TEMPLATE {template} {language}")
+        connected.execute(f"CREATE DATABASE {name} TEMPLATE template0 LOCALE 'C.UTF-8'")
     return urlsplit(server)._replace(path=f"/{name}").geturl()

@@ -11,11 +11,11 @@ from tests.mariadb import NoMariaDB, PrivateMariaDB, copied_database
 
 from .databases import created
 from .drawn import BODY_BYTES
+from .plans import LARGE_TABLES
 from .servers import durable_postgresql
 from .site import answer_of
 from .table import Figure, Listing, Report, figure
 
-_TABLES: Final = ("perfsee_webhooks_delivery", "perfsee_webhooks_receiverrun")
 _OF_POSTGRESQL: Final = """
 SELECT relname, pg_table_size(oid) FROM pg_class WHERE relname = ANY(%s)
 UNION ALL
@@ -63,7 +63,7 @@ def _databases(stack: ExitStack) -> Iterator[tuple[str, str]]:
 
 
 def _figure(name: str, sizes: dict[str, int], number: int) -> Figure:
-    indexes = sum(size for of, size in sizes.items() if of not in _TABLES)
+    indexes = sum(size for of, size in sizes.items() if of not in LARGE_TABLES)
     total = sum(sizes.values())
     return figure(
         f"bytes of a delivery with its runs ÷ bytes of its body, {name}",
@@ -74,7 +74,10 @@ def _figure(name: str, sizes: dict[str, int], number: int) -> Figure:
 
 
 def _listing(sizes: dict[str, dict[str, int]], number: int) -> Listing:
-    names = [*_TABLES, *sorted({name for each in sizes.values() for name in each} - set(_TABLES))]
+    names = [
+        *LARGE_TABLES,
+        *sorted({name for each in sizes.values() for name in each} - set(LARGE_TABLES)),
+    ]
     return Listing(
         title=f"Bytes by delivery, with {number:,} of them",
         headings=("table or index", *sizes),
@@ -96,16 +99,16 @@ def measure() -> dict[str, Any]:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT current_setting('server_version')")
             (version,) = cursor.fetchone()
-            cursor.execute(_OF_POSTGRESQL, [list(_TABLES), list(_TABLES)])
+            cursor.execute(_OF_POSTGRESQL, [list(LARGE_TABLES), list(LARGE_TABLES)])
         elif connection.vendor == "sqlite":
             cursor.execute("SELECT sqlite_version()")
             (version,) = cursor.fetchone()
-            cursor.execute(_OF_SQLITE, _TABLES)
+            cursor.execute(_OF_SQLITE, LARGE_TABLES)
         else:
             cursor.execute("SELECT VERSION()")
             (version,) = cursor.fetchone()
-            cursor.execute(f"ANALYZE TABLE {', '.join(_TABLES)}")
+            cursor.execute(f"ANALYZE TABLE {', '.join(LARGE_TABLES)}")
             cursor.fetchall()
-            cursor.execute(_OF_MARIADB, _TABLES)
+            cursor.execute(_OF_MARIADB, LARGE_TABLES)
         sizes = {name: int(size) for name, size in cursor.fetchall()}
     return {"version": version.partition("-")[0].partition(" ")[0], "sizes": sizes}
