@@ -59,6 +59,11 @@ class History:
         ended = {run.receiver for run in self._of_this_replay if run.attempt == attempt}
         return [receiver for receiver in self.pending(receivers) if receiver.label not in ended]
 
+    def lacks_only(self, receiver: ConnectedReceiver, receivers: list[ConnectedReceiver]) -> bool:
+        """Say whether all has succeeded once this receiver has."""
+        others = [other for other in receivers if other.label != receiver.label]
+        return not self.failed(others) and not self.pending(self.chosen(others))
+
     def failed(self, receivers: list[ConnectedReceiver]) -> list[ReceiverRun]:
         """Return the last run of each of these receivers that has run and not succeeded."""
         last = {run.receiver: run for run in self._counting}

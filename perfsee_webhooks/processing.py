@@ -88,8 +88,18 @@ def _run_and_settle(delivery: Delivery) -> None:
         pending = history.without_a_run(pending)
     wait = timedelta(0)
     for receiver in pending:
-        wait = max(wait, _run(receiver, delivery, history))
-    _settle(delivery, receivers, history, wait)
+        is_last = history.lacks_only(receiver, receivers)
+        wait = max(wait, _run(receiver, delivery, history, is_last=is_last))
+    if delivery.state == Delivery.State.PROCESSING:
+        _settle(delivery, receivers, history, wait)
+    logger.log(
+        logging.ERROR if delivery.state == Delivery.State.DEAD else logging.INFO,
+        "Delivery %s is %s after attempt %s.",
+        delivery.delivery_id,
+        delivery.state,
+        delivery.attempts,
+        extra=ids_of(delivery, attempt=delivery.attempts, replay=delivery.replay_id),
+    )
 
 
 def _settle(
@@ -105,14 +115,6 @@ def _settle(
         _die(delivery, failed)
     else:
         delivery.fail(next_attempt_at=timezone.now() + wait)
-    logger.log(
-        logging.ERROR if delivery.state == Delivery.State.DEAD else logging.INFO,
-        "Delivery %s is %s after attempt %s.",
-        delivery.delivery_id,
-        delivery.state,
-        delivery.attempts,
-        extra=ids_of(delivery, attempt=delivery.attempts, replay=delivery.replay_id),
-    )
 
 
 def _die(delivery: Delivery, failed: list[ReceiverRun]) -> None:
@@ -140,8 +142,14 @@ def _record_lost(
         history.add(run)
 
 
-def _run(receiver: ConnectedReceiver, delivery: Delivery, history: History) -> timedelta:
-    """Run a receiver and record the run; return how long to wait before it is run again."""
+def _run(
+    receiver: ConnectedReceiver, delivery: Delivery, history: History, *, is_last: bool
+) -> timedelta:
+    """Run a receiver and record the run; return how long to wait before it is run again.
+
+    The last one settles the delivery in its own transaction, if it succeeds.
+    """
+    as_leased = dict(vars(delivery))
     run = history.next_run(receiver.label)
     database = router.db_for_write(ReceiverRun)
     is_committed = False
@@ -158,7 +166,10 @@ def _run(receiver: ConnectedReceiver, delivery: Delivery, history: History) -> t
                 call_receiver(receiver, delivery)
             if transaction.get_rollback(using=database):
                 raise ReceiverRolledBack("The receiver returned, but marked its work for rollback.")
-            delivery.renew_lease()
+            if is_last:
+                delivery.succeed()
+            else:
+                delivery.renew_lease()
             run.succeed()
     except LeaseLost:
         raise
@@ -167,6 +178,7 @@ def _run(receiver: ConnectedReceiver, delivery: Delivery, history: History) -> t
         if is_committed:
             run.add_error_after_commit(error)
         else:
+            vars(delivery).update(as_leased)  # it may have been settled, and that rolled back
             with transaction.atomic(using=database):
                 delivery.renew_lease()
                 run.fail(error)

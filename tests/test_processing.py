@@ -221,6 +221,7 @@ def test_process__takes_a_commit_that_fails_for_a_failure(delivery, connect):
     assert processed(delivery).state == State.FAILED
     assert ReceiverRun.objects.get().exception.startswith("IntegrityError")
     assert not Group.objects.exists()
+    assert Delivery.objects.get().settled_at is None
 
 
 def test_process__gives_each_receiver_things_of_its_own(delivery, connect):
@@ -307,17 +308,16 @@ def test_process__executes_no_more_statements_than_these(
     connect()
     # Whether MySQL has rolled the transaction back behind the receiver's back.
     mark = ["SAVEPOINT", "RELEASE"] if connection.vendor == "mysql" else []
-    with django_assert_num_queries(7 + len(mark)) as captured:
+    with django_assert_num_queries(6 + len(mark)) as captured:
         process(delivery.pk)
     assert [query["sql"].split()[0] for query in captured] == [
         "UPDATE",  # the claim
         "SELECT",  # the delivery with its body
         "BEGIN",
         *mark,
-        "UPDATE",  # the lease, which is the fence
+        "UPDATE",  # the settled state, which is the fence
         "INSERT",  # the run
         "COMMIT",
-        "UPDATE",  # the settled state
     ]
 
 
@@ -542,17 +542,40 @@ def test_process__takes_what_succeeded_before_the_process_died_for_success(
     delivery, connect, webhook_setting
 ):
     webhook_setting(MAX_ATTEMPTS=1)
-    receiver = connect()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Delivery, "succeed", be_killed_by)
-        with pytest.raises(KeyboardInterrupt):
-            process(delivery.pk)
-    abandon(delivery)
+    good, killer = connect(name="good"), connect(name="killer", side_effect=be_killed)
+    run_and_be_killed(delivery)
+    signals.delivery_received.disconnect(killer)
     assert processed(delivery).state == State.SUCCEEDED
-    assert receiver.call_count == 1
+    assert good.call_count == 1
 
 
-def be_killed_by(delivery: Delivery) -> None:
+@pytest.mark.django_db(transaction=True)
+def test_process__settles_in_the_transaction_of_the_last_receiver(delivery, connect, monkeypatch):
+    seen: list[tuple[str, bool]] = []
+    succeed = Delivery.succeed
+
+    def succeed_and_tell(taken: Delivery) -> None:
+        succeed(taken)
+        seen.append((taken.state, connection.in_atomic_block))
+
+    monkeypatch.setattr(Delivery, "succeed", succeed_and_tell)
+    connect(name="first")
+    connect(name="last")
+    process(delivery.pk)
+    assert seen == [(State.SUCCEEDED, True)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_process__is_not_settled_where_the_last_run_was_rolled_back(delivery, connect, monkeypatch):
+    connect()
+    with monkeypatch.context() as patch:
+        patch.setattr(ReceiverRun, "succeed", be_killed_by)
+        run_and_be_killed(delivery)
+    assert Delivery.objects.get().state == State.PROCESSING
+    assert not ReceiverRun.objects.exists()
+
+
+def be_killed_by(_run: ReceiverRun) -> None:
     raise KeyboardInterrupt
 
 

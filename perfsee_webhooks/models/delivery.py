@@ -10,7 +10,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final, Self
 
-from django.db import models
+from django.db import models, router
 from django.utils import timezone
 
 from .. import events
@@ -27,6 +27,7 @@ from ..exceptions import LeaseLost
 from ..payloads import Event
 from ..summaries import MAX_LENGTH as MAX_SUMMARY_LENGTH
 from .arrivals import Arrival
+from .leasing import change_leased
 from .queries import DeliveryQuerySet, DeliveryState
 
 # On PostgreSQL only these let an index find the beginning of a text, in any language of the
@@ -295,10 +296,8 @@ class Delivery(models.Model):
         self._as_leased(lease_token=None, lease_expires_at=None, **changes)
 
     def _as_leased(self, **changes: Any) -> None:
-        mine = Delivery.objects.on_primary().filter(
-            pk=self.pk, state=self.State.PROCESSING, lease_token=self.lease_token
-        )
-        if not mine.update(**changes):
+        database = router.db_for_write(Delivery)
+        if not change_leased(Delivery, self.pk, self.lease_token, changes, using=database):
             raise LeaseLost(f"Another process has taken over delivery {self.delivery_id}.")
         for name, value in changes.items():
             setattr(self, name, value)

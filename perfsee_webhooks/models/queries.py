@@ -6,7 +6,6 @@ at once exactly one succeeds.
 
 from __future__ import annotations
 
-import uuid
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from functools import reduce
@@ -21,8 +20,9 @@ from django.utils.text import smart_split, unescape_string_literal
 from ..conf import webhook_settings
 from ..envelope import Envelope
 from ..exceptions import DeliveryConflict, SameBody
-from .inserting import insert
+from .leasing import lease
 from .repeating import count_repeat
+from .statements import insert
 
 if TYPE_CHECKING:
     from .delivery import Delivery
@@ -123,11 +123,12 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
         Only what names them is loaded.
         """
-        others = self._same_body(one.commit_hash, one.body_sha256)
+        others = self.of_same_body(one.commit_hash, one.body_sha256)
         others = others.exclude(delivery_id=one.delivery_id).order_by("received_at", "pk")
         return others.only("delivery_id", "received_at")
 
-    def _same_body(self, commit_hash: Any, body_sha256: Any) -> Self:
+    def of_same_body(self, commit_hash: Any, body_sha256: Any) -> Self:
+        """Deliveries with this body, given by what an index finds them by."""
         # The same body names the same commit, with which the index begins.
         return self.filter(commit_hash=commit_hash, body_sha256=body_sha256)
 
@@ -142,7 +143,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
             DatabaseError: the database did not take the row.
         """
         if webhook_settings.refuse_same_body:
-            same = self.on_primary()._same_body(envelope.commit_hash, envelope.body_sha256)
+            same = self.on_primary().of_same_body(envelope.commit_hash, envelope.body_sha256)
             known = set(same.order_by().values_list("delivery_id", flat=True))
             # What came before the setting did stays known by its own id.
             if known and envelope.delivery_id not in known:
@@ -185,47 +186,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
         Of a delivery that another process abandoned, `lost_attempt` says which attempt was lost.
         """
-        now = timezone.now()
-        row = self.on_primary().filter(pk=primary_key)
-        token = row.waiting(now)._lease(now)
-        if token is not None:
-            return row.leased_with(token)
-        abandoned = row.abandoned(now).values_list("attempts", "lease_token").first()
-        if abandoned is None:
-            return None
-        lost_attempt, lost_token = abandoned
-        token = row.abandoned(now).filter(lease_token=lost_token)._lease(now)
-        taken_over = row.leased_with(token) if token else None
-        if taken_over is not None:
-            taken_over.lost_attempt = lost_attempt
-        return taken_over
-
-    def leased_with(self, token: uuid.UUID) -> Delivery | None:
-        """Return the delivery that is leased with a token, with its replay.
-
-        Its `same_body_as` is the id of one that came before it with the very same body.
-        """
-        same = self.model.objects.all()._same_body(
-            models.OuterRef("commit_hash"), models.OuterRef("body_sha256")
-        )
-        earlier = same.filter(pk__lt=models.OuterRef("pk")).order_by()
-        named = models.Subquery(earlier.values("delivery_id")[:1])
-        leased = self.filter(lease_token=token).annotate(
-            same_body_as=named  # type: ignore[no-redef]  # the model's is for those not claimed
-        )
-        return leased.select_related("replay").first()
-
-    def _lease(self, now: datetime) -> uuid.UUID | None:
-        """Lease the row; None if it is not as the filters want it."""
-        token = uuid.uuid4()
-        leased = self.update(
-            state=DeliveryState.PROCESSING,
-            attempts=models.F("attempts") + 1,
-            next_attempt_at=None,
-            lease_token=token,
-            lease_expires_at=now + webhook_settings.lease,
-        )
-        return token if leased else None
+        return lease(self.model, primary_key, using=router.db_for_write(self.model))
 
     def leave_to_the_sweep(self) -> None:
         """Note of waiting deliveries that nobody was told of them."""

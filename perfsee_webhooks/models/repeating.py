@@ -1,76 +1,54 @@
-"""Count a request that comes again, with an UPDATE that is made once, as `inserting` does."""
+"""Count a request that comes again, on the row that came with an earlier one."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
 
-from django.db import connections, models
+from django.db import models
 from django.db.models.functions import Concat
-from django.db.models.sql import UpdateQuery
 
 from ..envelope import Envelope
 from .arrivals import Arrival
+from .statements import Given, Statement, updating
 
 # Beyond these a repeat is only counted: whoever has a signed body can send it for ever.
 MAX_LOGGED_REPEATS: Final = 100
 
-# What the statement is made with, to find out which of its parameters is which.
-_SLOTS: Final = {
-    "delivery_id": "<delivery_id>",
-    "body_sha256": "<body_sha256>",
-    "line": "<line>",
-    "received_at": datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC),
-}
-
 
 def count_repeat(model: type[models.Model], envelope: Envelope, *, using: str) -> bool:
-    """Count an arrival on the row that came with an earlier one; False if there is none."""
+    """Count an arrival; False if there is no row with its id and body that came earlier."""
     arrival = Arrival(envelope.received_at, envelope.hook_id, envelope.verified_by)
-    given = {
-        "delivery_id": envelope.delivery_id,
-        "body_sha256": envelope.body_sha256,
-        "line": arrival.line,
-        "received_at": _stored_moment(model, envelope.received_at, using),
-    }
-    sql, parameters = _counting(model, using)
-    with connections[using].cursor() as cursor:
-        cursor.execute(sql, [given[name] if name else fixed for name, fixed in parameters])
-        return bool(cursor.rowcount)
+    counted = _counting(model).change(
+        using,
+        delivery_id=envelope.delivery_id,
+        body_sha256=envelope.body_sha256,
+        received_at=envelope.received_at,
+        line=arrival.line,
+    )
+    return bool(counted)
 
 
 @cache
-def _counting(model: type[models.Model], using: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
-    """Return the statement, and for each parameter what it is, or its value if that is fixed."""
+def _counting(model: type[models.Model]) -> Statement:
+    def given(name: str) -> Any:
+        return Given(name, model._meta.get_field(name))
+
+    received_at = given("received_at")
     rows = model._default_manager.filter(
-        delivery_id=_SLOTS["delivery_id"], body_sha256=_SLOTS["body_sha256"]
-    ).exclude(received_at=_SLOTS["received_at"])
-    query: Any = rows.query.chain(UpdateQuery)
-    query.add_update_values(
-        {
-            # Before the number that it asks for: to MySQL, what is set first is set already.
-            "repeat_log": models.Case(
-                models.When(
-                    repeats__lt=MAX_LOGGED_REPEATS,
-                    then=Concat(
-                        "repeat_log",
-                        models.Value(_SLOTS["line"]),
-                        output_field=models.TextField(),
-                    ),
-                ),
-                default=models.F("repeat_log"),
-            ),
-            "repeats": models.F("repeats") + 1,
-            "last_repeated_at": _SLOTS["received_at"],
-        }
+        delivery_id=given("delivery_id"), body_sha256=given("body_sha256")
+    ).exclude(received_at=received_at)
+    line = Given("line", models.TextField())
+    is_logged = models.When(
+        repeats__lt=MAX_LOGGED_REPEATS,
+        then=Concat("repeat_log", line, output_field=models.TextField()),
     )
-    sql, parameters = query.get_compiler(using=using).as_sql()
-    moment = _stored_moment(model, _SLOTS["received_at"], using)
-    names = {**{value: name for name, value in _SLOTS.items()}, moment: "received_at"}
-    return sql, tuple((names.get(fixed, ""), fixed) for fixed in parameters)
-
-
-def _stored_moment(model: type[models.Model], moment: Any, using: str) -> Any:
-    field: Any = model._meta.get_field("received_at")
-    return field.get_db_prep_value(moment, connections[using])
+    return Statement(
+        lambda: updating(
+            rows,
+            # Before the number that it asks for: to MySQL, what is set first is set already.
+            repeat_log=models.Case(is_logged, default=models.F("repeat_log")),
+            repeats=models.F("repeats") + 1,
+            last_repeated_at=received_at,
+        )
+    )

@@ -6,15 +6,17 @@ import hashlib
 import re
 import traceback as traceback_module
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Final, Self
 
-from django.db import models
+from django.db import models, router
 from django.utils import timezone
 
 from ..exceptions import GiveUp
 from ..signals import MAX_LABEL_LENGTH
 from ..text import lines, one_line
 from .delivery import Delivery
+from .statements import insert
 
 MAX_ASKER_LENGTH: Final = 150
 _MAX_EXCEPTION_LENGTH: Final = 500
@@ -189,7 +191,18 @@ class ReceiverRun(models.Model):
         self.pk = None  # a run that was rolled back has one that may be another's by now
         self.outcome = outcome
         self.duration = _since(self.started_at)
-        self.save(force_insert=True)
+        database = router.db_for_write(ReceiverRun)
+        columns = {name: getattr(self, name) for name in _columns()}
+        self.pk = insert(ReceiverRun, columns, using=database)
+        self._state.adding, self._state.db = False, database
+
+
+@cache
+def _columns() -> tuple[str, ...]:
+    """Return the columns that a run is stored with: all but its primary key."""
+    return tuple(
+        field.attname for field in ReceiverRun._meta.concrete_fields if not field.primary_key
+    )
 
 
 def _since(moment: datetime) -> timedelta:

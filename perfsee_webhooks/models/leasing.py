@@ -1,0 +1,146 @@
+"""Lease a delivery to one process, and change it for as long as that process has the lease."""
+
+from __future__ import annotations
+
+import uuid
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.db import models
+from django.utils import timezone
+
+from ..conf import webhook_settings
+from .statements import Given, Statement, updating
+
+if TYPE_CHECKING:
+    from .delivery import Delivery
+    from .queries import DeliveryQuerySet
+
+
+def lease(model: type[Delivery], primary_key: int, *, using: str) -> Delivery | None:
+    """Lease a delivery to this process; None if it is not to be run, or another one has it.
+
+    Of a delivery that another process abandoned, `lost_attempt` says which attempt was lost.
+    """
+    now, token = timezone.now(), uuid.uuid4()
+    given: dict[str, Any] = {
+        "id": primary_key,
+        "now": now,
+        "token": token,
+        "lease_expires_at": now + webhook_settings.lease,
+    }
+    if _lease_of_waiting(model).change(using, **given):
+        return _leased_with(model, primary_key, token, using=using)
+    abandoned = model.objects.using(using).abandoned(now).filter(pk=primary_key)
+    lost = abandoned.values_list("attempts", "lease_token").first()
+    if lost is None:
+        return None
+    lost_attempt, lost_token = lost
+    if not _lease_of_abandoned(model).change(using, lost_token=lost_token, **given):
+        return None
+    taken_over = _leased_with(model, primary_key, token, using=using)
+    if taken_over is not None:
+        taken_over.lost_attempt = lost_attempt
+    return taken_over
+
+
+def _leased_with(
+    model: type[Delivery], primary_key: int, token: uuid.UUID, *, using: str
+) -> Delivery | None:
+    """Return the delivery that is leased with a token, with its replay.
+
+    Its `same_body_as` is the id of one that came before it with the very same body.
+    """
+    found = _leased(model).rows(using, id=primary_key, token=token)
+    if not found:
+        return None
+    columns, replay_columns = _columns(model), _columns(_replay_model())
+    same_body_as, *values = found[0]
+    delivery = model.from_db(using, columns, values[: len(columns)])
+    delivery.same_body_as = same_body_as
+    replayed = values[len(columns) :]
+    delivery.replay = (
+        _replay_model().from_db(using, replay_columns, replayed) if delivery.replay_id else None
+    )
+    return delivery
+
+
+def change_leased(
+    model: type[Delivery],
+    primary_key: int,
+    token: uuid.UUID | None,
+    changes: dict[str, Any],
+    *,
+    using: str,
+) -> bool:
+    """Change columns of a delivery; False if it is not leased with that token any more."""
+    statement = _change_of_leased(model, tuple(changes))
+    return bool(statement.change(using, id=primary_key, token=token, **changes))
+
+
+@cache
+def _lease_of_waiting(model: type[Delivery]) -> Statement:
+    waiting = model.objects.waiting(_given(model, "now", of="received_at"))
+    return _lease_of(model, waiting)
+
+
+@cache
+def _lease_of_abandoned(model: type[Delivery]) -> Statement:
+    abandoned = model.objects.abandoned(_given(model, "now", of="received_at"))
+    return _lease_of(
+        model, abandoned.filter(lease_token=_given(model, "lost_token", of="lease_token"))
+    )
+
+
+def _lease_of(model: type[Delivery], rows: DeliveryQuerySet) -> Statement:
+    one = rows.filter(pk=_given(model, "id"))
+    return Statement(
+        lambda: updating(
+            one,
+            state=model.State.PROCESSING,
+            attempts=models.F("attempts") + 1,
+            next_attempt_at=None,
+            lease_token=_given(model, "token", of="lease_token"),
+            lease_expires_at=_given(model, "lease_expires_at"),
+        )
+    )
+
+
+@cache
+def _leased(model: type[Delivery]) -> Statement:
+    earlier = (
+        model.objects.of_same_body(models.OuterRef("commit_hash"), models.OuterRef("body_sha256"))
+        .filter(pk__lt=models.OuterRef("pk"))
+        .order_by()
+    )
+    leased = model.objects.filter(
+        pk=_given(model, "id"), lease_token=_given(model, "token", of="lease_token")
+    )
+    replay_columns = [f"replay__{name}" for name in _columns(_replay_model())]
+    named = models.Subquery(earlier.values("delivery_id")[:1])
+    rows = leased.order_by().values_list(named, *_columns(model), *replay_columns)
+    return Statement(lambda: rows.query)
+
+
+@cache
+def _change_of_leased(model: type[Delivery], names: tuple[str, ...]) -> Statement:
+    leased = model.objects.filter(
+        pk=_given(model, "id"),
+        state=model.State.PROCESSING,
+        lease_token=_given(model, "token", of="lease_token"),
+    )
+    return Statement(lambda: updating(leased, **{name: _given(model, name) for name in names}))
+
+
+def _given(model: type[models.Model], name: str, *, of: str = "") -> Any:
+    return Given(name, model._meta.get_field(of or name))
+
+
+@cache
+def _columns(model: type[models.Model]) -> tuple[str, ...]:
+    return tuple(field.attname for field in model._meta.concrete_fields)
+
+
+def _replay_model() -> Any:
+    return apps.get_model("perfsee_webhooks", "Replay")

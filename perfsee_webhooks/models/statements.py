@@ -1,0 +1,156 @@
+"""Statements that Django's ORM makes once for each database, and that are sent many times.
+
+To make one anew for each delivery takes longer than all else that is done with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import copy
+from functools import cache
+from typing import Any, NamedTuple
+
+from django.db import connections, models
+from django.db.backends.utils import CursorWrapper
+from django.db.models.sql import InsertQuery, Query, UpdateQuery
+
+
+class Given(models.Value):
+    """Stands in a query for a value of a field that is given when the query is sent."""
+
+    def __init__(self, name: str, field: Any) -> None:
+        super().__init__(name, output_field=field)
+
+    def as_sql(self, _compiler: Any, _connection: Any) -> Any:
+        """Take the place of one parameter."""
+        return "%s", [self]
+
+    def prepared(self, value: Any, connection: Any) -> Any:
+        """Return a value as the database's driver takes it."""
+        field = self.output_field
+        if type(value) is str and isinstance(field, models.CharField | models.TextField):
+            return value
+        return field.get_db_prep_save(value, connection)
+
+
+class _Made(NamedTuple):
+    """What is kept of a statement for one database."""
+
+    sql: str
+    parameters: tuple[Any, ...]
+    compiler: Any
+    converters: Any
+
+
+class Statement:
+    """A query with a `Given` for each value that differs from time to time.
+
+    It is made when it is first sent, since a module that holds one is imported before the models
+    are there.
+    """
+
+    def __init__(self, make: Callable[[], Query]) -> None:
+        self._make = make
+        self._made: dict[str, _Made] = {}
+
+    @contextmanager
+    def sent(self, using: str, **given: Any) -> Iterator[CursorWrapper]:
+        """Send it to a database with these values, and lend the cursor.
+
+        Raises:
+            DatabaseError: the database did not take it.
+        """
+        made, connection = self._made_for(using), connections[using]
+        values = [
+            known.prepared(given[known.value], connection) if isinstance(known, Given) else known
+            for known in made.parameters
+        ]
+        with connection.cursor() as cursor:
+            cursor.execute(made.sql, values)
+            yield cursor
+
+    def change(self, using: str, **given: Any) -> int:
+        """Send an UPDATE; return how many rows it found."""
+        with self.sent(using, **given) as cursor:
+            return int(cursor.rowcount)
+
+    def rows(self, using: str, **given: Any) -> list[list[Any]]:
+        """Send a SELECT of named values; return them as Django would."""
+        with self.sent(using, **given) as cursor:
+            found = cursor.fetchall()
+        made = self._made_for(using)
+        compiler = copy(made.compiler)
+        compiler.connection = connections[using]  # that of this thread
+        return list(compiler.apply_converters(found, made.converters))
+
+    def _made_for(self, using: str) -> _Made:
+        if using not in self._made:
+            compiler = self._compiler(using)
+            made = compiler.as_sql()
+            # An INSERT could be several.
+            sql, parameters = made[0] if isinstance(made, list) else made
+            selected = [expression for expression, *_names in compiler.select or ()]
+            converters = compiler.get_converters(selected)
+            self._made[using] = _Made(sql, tuple(parameters), compiler, converters)
+        return self._made[using]
+
+    def _compiler(self, using: str) -> Any:
+        return self._make().get_compiler(using=using)
+
+
+class _Insert(Statement):
+    """An INSERT of one row that names these columns."""
+
+    def __init__(self, model: type[models.Model], names: tuple[str, ...]) -> None:
+        super().__init__(lambda: _inserting(model, names))
+        self._model = model
+
+    def add(self, using: str, **given: Any) -> int:
+        """Send it; return the row's primary key."""
+        primary_key: Any = self._model._meta.pk
+        connection = connections[using]
+        with self.sent(using, **given) as cursor:
+            if connection.features.can_return_columns_from_insert:
+                return int(cursor.fetchone()[0])
+            table = self._model._meta.db_table
+            return int(connection.ops.last_insert_id(cursor, table, primary_key.column))
+
+    def _compiler(self, using: str) -> Any:
+        compiler = super()._compiler(using)
+        compiler.returning_fields = [self._model._meta.pk]
+        return compiler
+
+
+def insert(model: type[models.Model], values: Mapping[str, Any], *, using: str) -> int:
+    """Insert a row with these values by the names of their fields; return its primary key.
+
+    The other columns get what the database has as their default. Like `bulk_create`, this sends
+    no `pre_save` and no `post_save`.
+
+    Raises:
+        DatabaseError: the database did not take it, for instance for want of a default.
+    """
+    return _insert_of(model, tuple(values)).add(using, **values)
+
+
+def updating(rows: models.QuerySet[Any], **changes: Any) -> UpdateQuery:
+    """Return the UPDATE that `rows.update(**changes)` would send."""
+    query: Any = rows.query.chain(UpdateQuery)
+    query.add_update_values(changes)
+    return query  # type: ignore[no-any-return]  # what `chain` returns, django-stubs do not know
+
+
+@cache
+def _insert_of(model: type[models.Model], names: tuple[str, ...]) -> _Insert:
+    return _Insert(model, names)
+
+
+def _inserting(model: type[models.Model], names: tuple[str, ...]) -> InsertQuery:
+    fields: list[Any] = [model._meta.get_field(name) for name in names]
+    row = model()
+    for name, field in zip(names, fields, strict=True):
+        setattr(row, field.attname, Given(name, field))
+    query = InsertQuery(model)
+    query.insert_values(fields, [row])
+    return query

@@ -1,0 +1,79 @@
+"""Statements that are made once do what those would that Django makes anew."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from django.db import DataError, IntegrityError, connection, transaction
+
+from perfsee_webhooks.envelope import Envelope, kept_headers
+from perfsee_webhooks.models import Delivery
+from perfsee_webhooks.models.statements import Given, Statement, insert, updating
+from perfsee_webhooks.sending import perfsee_headers
+
+pytestmark = pytest.mark.django_db
+
+ID = Given("delivery_id", Delivery._meta.get_field("delivery_id"))
+HEADERS = Given("headers", Delivery._meta.get_field("headers"))
+
+
+@pytest.fixture
+def envelope(body):
+    headers = perfsee_headers(body, "a secret", delivery_id="one")
+    meta = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
+    return Envelope.read(body, kept_headers(meta), "SECRETS[0]")
+
+
+def test_insert__stores_what_save_does(envelope):
+    primary_key = insert(Delivery, Delivery.columns_of(envelope), using="default")
+    inserted = Delivery.objects.get(delivery_id="one")
+    saved = Delivery.of(replace(envelope, delivery_id="two"))
+    saved.save(force_insert=True)
+    columns = {field.attname for field in Delivery._meta.concrete_fields} - {"id", "delivery_id"}
+    for name in columns:
+        assert getattr(inserted, name) == getattr(saved, name), name
+    assert inserted.pk == primary_key
+
+
+def test_insert__raises_what_django_does(envelope):
+    columns = Delivery.columns_of(envelope)
+    insert(Delivery, columns, using="default")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        insert(Delivery, columns, using="default")
+    if connection.vendor != "sqlite":  # which takes text of any length
+        with pytest.raises(DataError), transaction.atomic():
+            insert(Delivery, columns | {"delivery_id": "x" * 200}, using="default")
+
+
+def test_statement__gets_other_values_each_time(envelope):
+    for delivery_id in ("one", "two"):
+        insert(
+            Delivery,
+            Delivery.columns_of(replace(envelope, delivery_id=delivery_id)),
+            using="default",
+        )
+    named = Statement(lambda: Delivery.objects.filter(delivery_id=ID).values_list("headers").query)
+    renaming = Statement(
+        lambda: updating(Delivery.objects.filter(delivery_id=ID), headers=HEADERS, repeats=1)
+    )
+    assert renaming.change("default", delivery_id="two", headers={"Via": "%s"}) == 1
+    assert renaming.change("default", delivery_id="three", headers={}) == 0
+    assert named.rows("default", delivery_id="one") == [[dict(envelope.headers)]]
+    assert named.rows("default", delivery_id="two") == [[{"Via": "%s"}]]
+    assert named.rows("default", delivery_id="three") == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_statement__is_sent_by_each_thread_on_its_own_connection(envelope):
+    insert(Delivery, Delivery.columns_of(envelope), using="default")
+    named = Statement(lambda: Delivery.objects.filter(delivery_id=ID).values_list("headers").query)
+
+    def read(_number: int) -> list[list[object]]:
+        try:
+            return named.rows("default", delivery_id="one")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(read, range(32)))
+    assert found == [[[dict(envelope.headers)]]] * 32
