@@ -11,8 +11,9 @@ from copy import copy
 from functools import cache
 from typing import Any, NamedTuple
 
-from django.db import connections, models
+from django.db import IntegrityError, connections, models
 from django.db.backends.utils import CursorWrapper
+from django.db.models.constants import OnConflict
 from django.db.models.sql import InsertQuery, Query, UpdateQuery
 
 
@@ -100,7 +101,11 @@ class Statement:
 
 
 class _Insert(Statement):
-    """An INSERT of one row that names these columns."""
+    """An INSERT of one row that names these columns.
+
+    Where there is `ON CONFLICT`, a broken rule of uniqueness is found before anything is written,
+    which is cheaper than an INSERT that fails.
+    """
 
     def __init__(self, model: type[models.Model], names: tuple[str, ...]) -> None:
         super().__init__(lambda: _inserting(model, names))
@@ -110,14 +115,19 @@ class _Insert(Statement):
         """Send it; return the row's primary key."""
         primary_key: Any = self._model._meta.pk
         connection = connections[using]
+        table = self._model._meta.db_table
         with self.sent(using, **given) as cursor:
-            if connection.features.can_return_columns_from_insert:
-                return int(cursor.fetchone()[0])
-            table = self._model._meta.db_table
-            return int(connection.ops.last_insert_id(cursor, table, primary_key.column))
+            if not connection.features.can_return_columns_from_insert:
+                return int(connection.ops.last_insert_id(cursor, table, primary_key.column))
+            returned = cursor.fetchone()
+        if returned is None:
+            raise IntegrityError(f"A row of {table} that has to be unique is there already.")
+        return int(returned[0])
 
     def _compiler(self, using: str) -> Any:
         compiler = super()._compiler(using)
+        if connections[using].features.supports_update_conflicts_with_target:
+            compiler.query.on_conflict = OnConflict.IGNORE
         compiler.returning_fields = [self._model._meta.pk]
         return compiler
 
@@ -129,7 +139,8 @@ def insert(model: type[models.Model], values: Mapping[str, Any], *, using: str) 
     no `pre_save` and no `post_save`.
 
     Raises:
-        DatabaseError: the database did not take it, for instance for want of a default.
+        IntegrityError: it breaks a rule, for instance that of uniqueness.
+        DatabaseError: the database did not take it.
     """
     return _insert_of(model, tuple(values)).add(using, **values)
 
