@@ -13,8 +13,8 @@ from perfsee_webhooks.sending import perfsee_headers
 
 pytestmark = pytest.mark.django_db
 
-ID = Given("delivery_id", Delivery._meta.get_field("delivery_id"))
-HEADERS = Given("headers", Delivery._meta.get_field("headers"))
+ID = Given.of(Delivery, "delivery_id")
+HEADERS = Given.of(Delivery, "headers")
 
 
 @pytest.fixture
@@ -52,9 +52,9 @@ def test_statement__gets_other_values_each_time(envelope):
             Delivery.columns_of(replace(envelope, delivery_id=delivery_id)),
             using="default",
         )
-    named = Statement(lambda: Delivery.objects.filter(delivery_id=ID).values_list("headers").query)
+    named = Statement(Delivery.objects.filter(delivery_id=ID).values_list("headers").query)
     renaming = Statement(
-        lambda: updating(Delivery.objects.filter(delivery_id=ID), headers=HEADERS, repeats=1)
+        updating(Delivery.objects.filter(delivery_id=ID), headers=HEADERS, repeats=1)
     )
     assert renaming.change("default", delivery_id="two", headers={"Via": "%s"}) == 1
     assert renaming.change("default", delivery_id="three", headers={}) == 0
@@ -66,7 +66,7 @@ def test_statement__gets_other_values_each_time(envelope):
 @pytest.mark.django_db(transaction=True)
 def test_statement__is_sent_by_each_thread_on_its_own_connection(envelope):
     insert(Delivery, Delivery.columns_of(envelope), using="default")
-    named = Statement(lambda: Delivery.objects.filter(delivery_id=ID).values_list("headers").query)
+    named = Statement(Delivery.objects.filter(delivery_id=ID).values_list("headers").query)
 
     def read(_number: int) -> list[list[object]]:
         try:

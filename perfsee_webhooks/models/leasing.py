@@ -81,28 +81,28 @@ def change_leased(
 
 @cache
 def _lease_of_waiting(model: type[Delivery]) -> Statement:
-    waiting = model.objects.waiting(_given(model, "now", of="received_at"))
+    waiting = model.objects.waiting(Given.of(model, "now", column="received_at"))
     return _lease_of(model, waiting)
 
 
 @cache
 def _lease_of_abandoned(model: type[Delivery]) -> Statement:
-    abandoned = model.objects.abandoned(_given(model, "now", of="received_at"))
+    abandoned = model.objects.abandoned(Given.of(model, "now", column="received_at"))
     return _lease_of(
-        model, abandoned.filter(lease_token=_given(model, "lost_token", of="lease_token"))
+        model, abandoned.filter(lease_token=Given.of(model, "lost_token", column="lease_token"))
     )
 
 
 def _lease_of(model: type[Delivery], rows: DeliveryQuerySet) -> Statement:
-    one = rows.filter(pk=_given(model, "id"))
+    one = rows.filter(pk=Given.of(model, "id"))
     return Statement(
-        lambda: updating(
+        updating(
             one,
             state=model.State.PROCESSING,
             attempts=models.F("attempts") + 1,
             next_attempt_at=None,
-            lease_token=_given(model, "token", of="lease_token"),
-            lease_expires_at=_given(model, "lease_expires_at"),
+            lease_token=Given.of(model, "token", column="lease_token"),
+            lease_expires_at=Given.of(model, "lease_expires_at"),
         )
     )
 
@@ -115,26 +115,22 @@ def _leased(model: type[Delivery]) -> Statement:
         .order_by()
     )
     leased = model.objects.filter(
-        pk=_given(model, "id"), lease_token=_given(model, "token", of="lease_token")
+        pk=Given.of(model, "id"), lease_token=Given.of(model, "token", column="lease_token")
     )
     replay_columns = [f"replay__{name}" for name in _columns(_replay_model())]
     named = models.Subquery(earlier.values("delivery_id")[:1])
     rows = leased.order_by().values_list(named, *_columns(model), *replay_columns)
-    return Statement(lambda: rows.query)
+    return Statement(rows.query)
 
 
 @cache
 def _change_of_leased(model: type[Delivery], names: tuple[str, ...]) -> Statement:
     leased = model.objects.filter(
-        pk=_given(model, "id"),
+        pk=Given.of(model, "id"),
         state=model.State.PROCESSING,
-        lease_token=_given(model, "token", of="lease_token"),
+        lease_token=Given.of(model, "token", column="lease_token"),
     )
-    return Statement(lambda: updating(leased, **{name: _given(model, name) for name in names}))
-
-
-def _given(model: type[models.Model], name: str, *, of: str = "") -> Any:
-    return Given(name, model._meta.get_field(of or name))
+    return Statement(updating(leased, **{name: Given.of(model, name) for name in names}))
 
 
 @cache

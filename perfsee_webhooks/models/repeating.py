@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 from django.db import models
 from django.db.models.functions import Concat
@@ -31,12 +31,9 @@ def count_repeat(model: type[models.Model], envelope: Envelope, *, using: str) -
 
 @cache
 def _counting(model: type[models.Model]) -> Statement:
-    def given(name: str) -> Any:
-        return Given(name, model._meta.get_field(name))
-
-    received_at = given("received_at")
+    received_at = Given.of(model, "received_at")
     rows = model._default_manager.filter(
-        delivery_id=given("delivery_id"), body_sha256=given("body_sha256")
+        delivery_id=Given.of(model, "delivery_id"), body_sha256=Given.of(model, "body_sha256")
     ).exclude(received_at=received_at)
     line = Given("line", models.TextField())
     is_logged = models.When(
@@ -44,7 +41,7 @@ def _counting(model: type[models.Model]) -> Statement:
         then=Concat("repeat_log", line, output_field=models.TextField()),
     )
     return Statement(
-        lambda: updating(
+        updating(
             rows,
             # Before the number that it asks for: to MySQL, what is set first is set already.
             repeat_log=models.Case(is_logged, default=models.F("repeat_log")),

@@ -5,7 +5,7 @@ To make one anew for each delivery takes longer than all else that is done with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from functools import cache
@@ -22,6 +22,14 @@ class Given(models.Value):
 
     def __init__(self, name: str, field: Any) -> None:
         super().__init__(name, output_field=field)
+
+    @classmethod
+    def of(cls, model: type[models.Model], name: str, *, column: str = "") -> Any:
+        """Return one for a column of a model, under its name or another one.
+
+        To a type checker it is the value that it stands for.
+        """
+        return cls(name, model._meta.get_field(column or name))
 
     def as_sql(self, _compiler: Any, _connection: Any) -> Any:
         """Take the place of one parameter."""
@@ -45,14 +53,10 @@ class _Made(NamedTuple):
 
 
 class Statement:
-    """A query with a `Given` for each value that differs from time to time.
+    """A query with a `Given` for each value that differs from time to time."""
 
-    It is made when it is first sent, since a module that holds one is imported before the models
-    are there.
-    """
-
-    def __init__(self, make: Callable[[], Query]) -> None:
-        self._make = make
+    def __init__(self, query: Query) -> None:
+        self._query = query
         self._made: dict[str, _Made] = {}
 
     @contextmanager
@@ -97,7 +101,7 @@ class Statement:
         return self._made[using]
 
     def _compiler(self, using: str) -> Any:
-        return self._make().get_compiler(using=using)
+        return self._query.clone().get_compiler(using=using)
 
 
 class _Insert(Statement):
@@ -108,7 +112,7 @@ class _Insert(Statement):
     """
 
     def __init__(self, model: type[models.Model], names: tuple[str, ...]) -> None:
-        super().__init__(lambda: _inserting(model, names))
+        super().__init__(_inserting(model, names))
         self._model = model
 
     def add(self, using: str, **given: Any) -> int:
