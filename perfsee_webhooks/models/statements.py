@@ -5,7 +5,7 @@ To make one anew for each delivery takes longer than all else that is done with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from functools import cache
@@ -35,19 +35,33 @@ class Given(models.Value):
         """Take the place of one parameter."""
         return "%s", [self]
 
-    def prepared(self, value: Any, connection: Any) -> Any:
-        """Return a value as the database's driver takes it."""
+    @property
+    def preparing(self) -> Callable[[Any, Any], Any] | None:
+        """What makes of a value what the driver of a connection takes; None for mere text."""
         field = self.output_field
-        if type(value) is str and isinstance(field, models.CharField | models.TextField):
-            return value
-        return field.get_db_prep_save(value, connection)
+        is_text = isinstance(field, models.CharField | models.TextField) and not field.choices
+        return None if is_text else field.get_db_prep_save
+
+
+class _Parameter(NamedTuple):
+    """A value that is always the same, or the name of one that is given, and its preparing."""
+
+    fixed: Any = None
+    name: str = ""
+    prepare: Callable[[Any, Any], Any] | None = None
+
+    @classmethod
+    def of(cls, parameter: Any) -> _Parameter:
+        if isinstance(parameter, Given):
+            return cls(name=parameter.value, prepare=parameter.preparing)
+        return cls(fixed=parameter)
 
 
 class _Made(NamedTuple):
     """What is kept of a statement for one database."""
 
     sql: str
-    parameters: tuple[Any, ...]
+    parameters: tuple[_Parameter, ...]
     compiler: Any
     converters: Any
 
@@ -68,8 +82,8 @@ class Statement:
         """
         made, connection = self._made_for(using), connections[using]
         values = [
-            known.prepared(given[known.value], connection) if isinstance(known, Given) else known
-            for known in made.parameters
+            (prepare(given[name], connection) if prepare else given[name]) if name else fixed
+            for fixed, name, prepare in made.parameters
         ]
         with connection.cursor() as cursor:
             cursor.execute(made.sql, values)
@@ -97,7 +111,8 @@ class Statement:
             sql, parameters = made[0] if isinstance(made, list) else made
             selected = [expression for expression, *_names in compiler.select or ()]
             converters = compiler.get_converters(selected)
-            self._made[using] = _Made(sql, tuple(parameters), compiler, converters)
+            made_of = tuple(map(_Parameter.of, parameters))
+            self._made[using] = _Made(sql, made_of, compiler, converters)
         return self._made[using]
 
     def _compiler(self, using: str) -> Any:
