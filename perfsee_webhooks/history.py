@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db import router
 from django.utils import timezone
 
-from .models import Delivery, ReceiverRun, Replay
+from .models import Delivery, ReceiverRun, Replay, runs_of
 from .signals import ConnectedReceiver, named
 
 Outcome = ReceiverRun.Outcome
@@ -25,8 +24,7 @@ class History:
         """Return the history of a delivery, without a query at its first attempt."""
         if delivery.attempts == 1 and delivery.replay is None:
             return cls(delivery=delivery, runs=[])
-        runs = ReceiverRun.objects.using(router.db_for_write(ReceiverRun)).filter(delivery=delivery)
-        return cls(delivery=delivery, runs=list(runs.defer("traceback").order_by("pk")))
+        return cls(delivery=delivery, runs=runs_of(delivery))
 
     def add(self, run: ReceiverRun) -> None:
         """Add a run that has ended."""

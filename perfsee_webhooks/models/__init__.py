@@ -6,7 +6,7 @@ from .heartbeat import Heartbeat
 from .queries import DeliveryQuerySet
 from .rejection import Rejection
 from .replay import Replay
-from .run import ReceiverRun
+from .run import ReceiverRun, runs_of
 
 __all__ = [
     "Arrival",
@@ -16,4 +16,5 @@ __all__ = [
     "ReceiverRun",
     "Rejection",
     "Replay",
+    "runs_of",
 ]

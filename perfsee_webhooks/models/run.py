@@ -16,7 +16,7 @@ from ..exceptions import GiveUp
 from ..signals import MAX_LABEL_LENGTH
 from ..text import lines, one_line
 from .delivery import Delivery
-from .statements import insert
+from .statements import Given, Statement, insert
 
 MAX_ASKER_LENGTH: Final = 150
 _MAX_EXCEPTION_LENGTH: Final = 500
@@ -195,6 +195,30 @@ class ReceiverRun(models.Model):
         columns = {name: getattr(self, name) for name in _columns()}
         self.pk = insert(ReceiverRun, columns, using=database)
         self._state.adding, self._state.db = False, database
+
+
+def runs_of(delivery: Delivery) -> list[ReceiverRun]:
+    """Return the runs of a delivery, the oldest first, with their tracebacks left where they are.
+
+    They are read from the database that is written to, which knows the last one already.
+    """
+    database = router.db_for_write(ReceiverRun)
+    columns = _columns_of_history()
+    return [
+        ReceiverRun.from_db(database, columns, values)
+        for values in _history().rows(database, delivery=delivery.pk)
+    ]
+
+
+@cache
+def _history() -> Statement:
+    runs = ReceiverRun.objects.filter(delivery=Given.of(ReceiverRun, "delivery"))
+    return Statement(runs.order_by("pk").values_list(*_columns_of_history()).query)
+
+
+@cache
+def _columns_of_history() -> tuple[str, ...]:
+    return ("id", *(name for name in _columns() if name != "traceback"))
 
 
 @cache
