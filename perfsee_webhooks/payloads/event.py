@@ -12,7 +12,7 @@ from . import values
 from .bundle import Bundle
 from .lab import Snapshot, SnapshotReport
 from .project import Project
-from .record import Record, fields_in, nested
+from .record import Record, nested
 from .values import Raw
 
 
@@ -58,8 +58,11 @@ class Event(Record):
     def read(cls, value: object) -> Self:
         """Return the event of a parsed body; what it is about is read from its project."""
         raw = values.mapping(value)
-        project = values.mapping(_data_in(raw).get("project"))
-        return cls(raw=raw, type=_type_in(raw), **fields_in(project, cls))
+        return cls._unread(raw=raw, type=_type_in(raw))
+
+    @property
+    def _declared_in(self) -> Raw:
+        return values.mapping(self.data.get("project"))
 
     @property
     def payload(self) -> Raw:

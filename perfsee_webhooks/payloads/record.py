@@ -1,8 +1,9 @@
 """The base of all payloads: a frozen dataclass that is read from an object of parsed JSON.
 
 A field is declared with the keys that it is read from, the newest first, such as
-`score: float | None = number("score")`. Reading never raises: what is missing, null, or of
-another type than promised is None, and an object that is missing is an empty one.
+`score: float | None = number("score")`, and read when it is first asked for. Reading never raises:
+what is missing, null, or of another type than promised is None, and an object that is missing is an
+empty one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cache
-from typing import Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from . import values
 from .enumerations import OpenEnumeration
@@ -40,8 +41,32 @@ class Record:
     @classmethod
     def read(cls, value: object) -> Self:
         """Return the record for any JSON value; one that is no object reads as an empty one."""
-        raw = values.mapping(value)
-        return cls(raw=raw, **fields_in(raw, cls))
+        return cls._unread(raw=values.mapping(value))
+
+    @classmethod
+    def _unread(cls, **known: Any) -> Self:
+        """Return a record of which only these fields are set."""
+        record = cls.__new__(cls)
+        for name, value in known.items():
+            object.__setattr__(record, name, value)  # which is frozen for everybody else
+        return record
+
+    @property
+    def _declared_in(self) -> Raw:
+        """The object that the declared fields are read from."""
+        return self.raw
+
+    # To a type checker each field is there.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Read a field whose slot is still empty, and keep it there."""
+            declared = _declarations_of(type(self)).get(name)
+            if declared is None:
+                raise AttributeError(f"{type(self).__name__} has no {name!r}.")
+            value = _value_in(self._declared_in, *declared)
+            object.__setattr__(self, name, value)
+            return value
 
 
 def text(*keys: str) -> str | None:
@@ -101,23 +126,6 @@ def keys_of(kind: type[Record]) -> dict[str, tuple[str, ...]]:
     }
 
 
-def fields_in(raw: Raw, kind: type[Record]) -> dict[str, Any]:
-    """Return what an object says of the fields that a kind of record declares.
-
-    Where it says nothing, the field is left out, and so keeps its default.
-    """
-    said: dict[str, Any] = {}
-    for name, keys, read in _declarations_of(kind):  # type: ignore[arg-type]  # a class has a hash
-        if not keys:
-            said[name] = read(raw)
-        for key in keys:
-            sent = raw.get(key)
-            if sent is not None and (value := read(sent)) is not None:
-                said[name] = value
-                break
-    return said
-
-
 def _declared(keys: tuple[str, ...], read: Callable[[Any], _Value], default: _Value) -> _Value:
     return field(default=default, metadata={_KEYS: keys, _READ: read})
 
@@ -127,11 +135,30 @@ def _reader_of(kind: type[_Record]) -> Callable[[object], _Record]:
     return lambda value: kind.read(value) if value else empty
 
 
+def _value_in(raw: Raw, keys: tuple[str, ...], read: _Read, default: Any) -> Any:
+    if not keys:
+        return read(raw)
+    for key in keys:
+        sent = raw.get(key)
+        if sent is not None and (value := read(sent)) is not None:
+            return value
+    return default
+
+
 @cache
-def _declarations_of(kind: type[Record]) -> tuple[tuple[str, tuple[str, ...], _Read], ...]:
-    """Return name, keys and reader of each declared field; looked up once for each class."""
-    return tuple(
-        (declared.name, declared.metadata[_KEYS], declared.metadata[_READ])
+def _declarations_of(kind: type[Record]) -> dict[str, tuple[tuple[str, ...], _Read, Any]]:
+    """Return keys, reader and default of each field but the raw object; looked up once."""
+    return {
+        declared.name: (
+            declared.metadata.get(_KEYS, ()),
+            declared.metadata.get(_READ) or _always(declared.default),
+            declared.default,
+        )
         for declared in fields(kind)
-        if _READ in declared.metadata
-    )
+        if declared.name != "raw"
+    }
+
+
+def _always(default: Any) -> _Read:
+    """Return the reader of a field that is not declared: it has its default."""
+    return lambda _raw: default
