@@ -167,6 +167,7 @@ def _api(now: Any, middle: Delivery, group: str) -> Iterator[tuple[str, str]]:
     yield api("replay", "runs", trigger="replay")
     yield api("failure group", "runs", failure_group=group)
     yield api("of a replay", "runs", replay=3)
+    yield api("of a replay that ran nothing", "runs", replay=10**6)
     yield "api runs: detail", f"{_API}runs/{key}/"
     yield api("first page", "rejections")
     yield api("project", "rejections", project="web-30")

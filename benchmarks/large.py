@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from itertools import groupby
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import Any, Final
 
@@ -40,29 +40,41 @@ def run(*, full: bool) -> Report:
         measured = answer_of(few, "benchmarks.pages:measure", few="few", many="many")
         indexes = answer_of(indexed, "benchmarks.indexes:measure")
         pages = [Page(**each) for each in measured]
+        groups = _grouped(pages)
         figures = [
-            *_pages(pages),
+            *_slowest_of(groups),
+            *_mistakes(pages),
             _receiving(empty, many, number),
             *prune_while_receiving(many, number),
         ]
     return Report(
         figures=figures,
         listings=[_listed(pages, number), _uses([Index(**each) for each in indexes])],
-        texts=dict(_plans(pages)),
+        texts=dict(_plans(groups)),
     )
 
 
-def _pages(pages: list[Page]) -> Iterator[Figure]:
-    for name, group in groupby(sorted(pages, key=_group), key=_group):
-        of_group = list(group)
-        slowest = _slowest(of_group)
+def _grouped(pages: list[Page]) -> dict[str, list[Page]]:
+    """Return the pages by their kind, in the order of the alphabet."""
+    groups = defaultdict(list)
+    for page in pages:
+        groups[page.group].append(page)
+    return dict(sorted(groups.items()))
+
+
+def _slowest_of(groups: Mapping[str, list[Page]]) -> Iterator[Figure]:
+    for name, pages in groups.items():
+        slowest = _slowest(pages)
         yield figure(
-            f"{name}, slowest of {len(of_group)}",
+            f"{name}, slowest of {len(pages)}",
             slowest.many,
             slowest.few,
             at_most=_PAGE_LIMIT if _is_noticed(slowest) else None,
             note=f"{slowest.name}: {_milliseconds(slowest.many)} and {_milliseconds(slowest.few)}",
         )
+
+
+def _mistakes(pages: list[Page]) -> Iterator[Figure]:
     scanned = [page.name for page in pages if page.scanned]
     counted = [page.name for page in pages if page.counts_everything]
     failed = [f"{page.name} {page.failed}" for page in pages if page.failed]
@@ -72,10 +84,6 @@ def _pages(pages: list[Page]) -> Iterator[Figure]:
         ("pages that failed", failed),
     ):
         yield figure(what, [len(found)], [1], at_most=0, note=", ".join(found))
-
-
-def _group(page: Page) -> str:
-    return page.group
 
 
 def _slowest(pages: list[Page]) -> Page:
@@ -126,9 +134,9 @@ def _use(index: Index) -> tuple[str, ...]:
     return index.name, size, slower, name, _milliseconds([before]), _milliseconds([after])
 
 
-def _plans(pages: list[Page]) -> Iterator[tuple[str, str]]:
-    for name, group in groupby(sorted(pages, key=_group), key=_group):
-        slowest = _slowest(list(group))
+def _plans(groups: Mapping[str, list[Page]]) -> Iterator[tuple[str, str]]:
+    for name, pages in groups.items():
+        slowest = _slowest(pages)
         if slowest.plan:
             title = f"{name}: the slowest statement of “{slowest.name}”"
             yield title, f"{slowest.slowest[:_SHOWN_SQL]} …\n\n{slowest.plan}"

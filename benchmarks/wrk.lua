@@ -34,6 +34,10 @@ function init(arguments)
   if pause > 0 then delay = function() return pause end end
 end
 
+local function end_once_answered()
+  if is_over and answered == sent then ffi.C.kill(ffi.C.getpid(), SIGINT) end
+end
+
 function request()
   -- wrk looks at a first request before it sends any.
   if not looked_at then
@@ -46,6 +50,8 @@ function request()
   local size = not is_over and time - began < limit and file:read(10)
   if not size then
     is_over = true
+    -- With a pause the last answer may be in already.
+    end_once_answered()
     -- An empty request: nothing is written, and the connection stays idle.
     return ""
   end
@@ -57,10 +63,9 @@ function response(status)
   answered = answered + 1
   ended = now()
   if status >= 200 and status < 300 then succeeded = succeeded + 1 end
-  -- The connections that became idle have been asked for their next request by now.
-  if answered == sent and (is_over or ended - began >= limit) then
-    ffi.C.kill(ffi.C.getpid(), SIGINT)
-  end
+  -- Without a pause the connections that became idle were asked for their next request by now.
+  if ended - began >= limit then is_over = true end
+  end_once_answered()
 end
 
 function done(summary, latency)

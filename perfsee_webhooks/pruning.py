@@ -6,6 +6,7 @@ As long as its row is here, a delivery id is known, and a repeat of it runs noth
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,7 +20,13 @@ from .models import Delivery, DeliveryQuerySet, ReceiverRun, Rejection
 
 logger = logging.getLogger(__name__)
 
-BATCH_SIZE: Final = 1000
+BATCH_SIZE: Final = 100
+# After each batch the disk is left to what the site receives, for so many times as long.
+_PAUSE: Final = 4
+# Deliveries that came one after the other share a page of the table, and are pruned in batches of
+# their own: PostgreSQL then writes a row into the room that the one before it has left there, and
+# most rows need neither another page nor a new entry in each index.
+_NEIGHBOURS: Final = 4
 
 
 def old_bodies(now: datetime) -> DeliveryQuerySet:
@@ -38,7 +45,7 @@ def prune_bodies(*, batch_size: int = BATCH_SIZE, show: Callable[[int], None]) -
     """Remove the bytes of deliveries older than `KEEP_BODIES`, and return of how many.
 
     `show` is called after each batch with how many it has been so far. Each batch is a
-    transaction of its own, so that to stop in between does no harm.
+    transaction of its own, so that to stop in between does no harm, and is followed by a pause.
     """
     now = timezone.now()
     count = _in_batches(old_bodies(now), batch_size, show, lambda old: _empty(old, now))
@@ -65,24 +72,29 @@ def _in_batches(
     show: Callable[[int], None],
     prune: Callable[[DeliveryQuerySet], None],
 ) -> int:
-    database = router.db_for_write(Delivery)
     count, begin = 0, None
     while True:
-        # Those that were pruned before it are not looked at again with each batch.
+        # Those that were pruned before it are not looked at again.
         left = old if begin is None else old.filter(received_at__gte=begin)
-        with transaction.atomic(using=database):
-            rows = list(
-                left.locked_where_free()
-                .order_by("received_at", "pk")
-                .values_list("pk", "received_at")[:size]
-            )
-            if rows:
-                prune(Delivery.objects.using(database).filter(pk__in=[key for key, _ in rows]))
-                begin = rows[-1][1]
-        count += len(rows)
-        show(count)
-        if len(rows) < size:
+        found = left.order_by("received_at", "pk").values_list("pk", "received_at")
+        rows = list(found[: size * _NEIGHBOURS])
+        keys = [key for key, _ in rows]
+        for first in range(min(_NEIGHBOURS, len(keys))):
+            began = time.monotonic()
+            count += _prune_batch(old.filter(pk__in=keys[first::_NEIGHBOURS]), prune)
+            show(count)
+            time.sleep((time.monotonic() - began) * _PAUSE)
+        if len(rows) < size * _NEIGHBOURS:
             return count
+        begin = rows[-1][1]
+
+
+def _prune_batch(batch: DeliveryQuerySet, prune: Callable[[DeliveryQuerySet], None]) -> int:
+    database = router.db_for_write(Delivery)
+    with transaction.atomic(using=database):
+        keys = list(batch.locked_where_free().order_by("pk").values_list("pk", flat=True))
+        prune(Delivery.objects.using(database).filter(pk__in=keys))
+    return len(keys)
 
 
 def _empty(deliveries: DeliveryQuerySet, now: datetime) -> None:

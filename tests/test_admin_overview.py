@@ -12,6 +12,7 @@ from django.utils import timezone
 from example_project.security import POLICY
 from perfsee_webhooks.admin import overview
 from perfsee_webhooks.models import Delivery, Heartbeat, Replay
+from perfsee_webhooks.overview import buckets
 
 from .figures import came, failed, moment, ran, refused
 from .test_admin import DELIVERIES, MARKUP, REJECTIONS, Page, page
@@ -25,8 +26,8 @@ DAY = timedelta(days=1)
 
 ALL_RIGHTS = ("view_delivery", "replay_delivery", "view_rejection", "view_replay")
 
-# Ten of the page itself, and of Django's admin: session, user, permissions of user and groups.
-MAX_STATEMENTS = 15
+# Twelve of the page itself, and of Django's admin: session, user, permissions of user and groups.
+MAX_STATEMENTS = 17
 
 
 @pytest.fixture(autouse=True)
@@ -133,6 +134,7 @@ def test_standing__shows_what_waits_and_leads_to_it(admin_client):
     came(NOW - HOUR, "received", next_attempt_at=NOW - HOUR)
     Replay.objects.create(requested_by="ada", selected=340, accepted=120, skipped=2)
     Replay.objects.create(requested_by="bob", state="finished")
+    Replay.objects.create(requested_by="eve", selected=None)
     shown = page(admin_client, OVERVIEW)
     assert (
         "Failed 1 4 hours ago 2026-11-24 08:30:00 in 60 minutes 2026-11-24 13:30:00" in shown.words
@@ -140,6 +142,7 @@ def test_standing__shows_what_waits_and_leads_to_it(admin_client):
     assert "Received 1 1 overdue 60 minutes ago" in shown.words
     assert "Unhandled 1 2 days ago 2026-11-22 12:30:00 –" in shown.words
     assert "by ada is running: 122 of 340 deliveries looked at." in shown.words
+    assert "by eve is running: 0 of more than 10,000 deliveries looked at." in shown.words
     assert "bob" not in shown.words
     for state in ("failed", "unhandled", "received"):
         response = admin_client.get(f"{DELIVERIES}?state__exact={state}")
@@ -177,6 +180,20 @@ def test_charts__tell_each_hour_and_day(admin_client):
     assert "Hour Succeeded Dead 13:00–14:00 0 0 14:00–15:00 0 0" in words
     assert "11:00–12:00 1 1 12:00–13:00 2 0" in words
     assert "Sun 2026-11-22 0 0 0 Mon 2026-11-23 0 0 0 Tue 2026-11-24 3 0 1" in words
+
+
+def test_charts__say_that_many_are_counted_for_fewer_days(admin_client, monkeypatch):
+    for day in (0, 1, 1, 2, 2):
+        came(NOW - timedelta(days=day), project="web")
+    assert "Deliveries of the last 30 days" in page(admin_client, OVERVIEW).words
+    monkeypatch.setattr(buckets, "MAX_ARRIVALS", 4)
+    words = page(admin_client, OVERVIEW).words
+    assert "Deliveries of the last 2 days" in words
+    assert (
+        "So many that of the last 30 days only those are counted, here and under projects and "
+        "hooks, that the newest 4 deliveries came on." in words
+    )
+    assert "Deliveries in 2 days" in words
 
 
 def test_charts__are_named_for_a_screen_reader(admin_client):
@@ -322,7 +339,7 @@ def test_overview__reads_the_same_few_statements_for_any_number_of_rows(
         counts.append(len(captured))
         read = [query["sql"] for query in captured]
         assert not [sql for sql in read if '."body"' in sql or '."headers"' in sql]
-        assert len([sql for sql in read if '"perfsee_webhooks_' in sql]) == 11
+        assert len([sql for sql in read if '"perfsee_webhooks_' in sql]) == 13
     assert counts[0] == counts[1] <= MAX_STATEMENTS
 
 

@@ -18,6 +18,7 @@ from django.utils import timezone
 from perfsee_webhooks.admin.planning import keys_query, plan_query
 from perfsee_webhooks.admin.replay_form import PlanForm
 from perfsee_webhooks.models import Delivery, ReceiverRun, Replay
+from perfsee_webhooks.models.replay import MAX_COUNTED
 
 from .figures import ran
 from .replays import opened_again, stay_put
@@ -185,8 +186,31 @@ def test_plan__says_what_is_left_alone(admin_client, body, connect, nothing_runs
     )
     assert "tests.gone has run on 1 of them and is not connected any more." in words
     words = plan(admin_client, "?limit=1").words
-    assert "3 more match and are left out by the limit." in words
+    assert "The limit takes 1 of 4 that match." in words
     assert "Nothing would be run." in words
+
+
+def test_plan__of_many_says_which_it_is_about(admin_client, connect, nothing_runs):
+    connect()
+    dead(1001)
+    words = plan(admin_client, "?states=dead").words
+    assert (
+        "1001 deliveries are selected. What follows is about the first 1000; those behind them "
+        "are run as well. 1000 deliveries would be run again, with 1000 runs" in words
+    )
+    assert "The first 10 of 1001 deliveries" in words
+    assert "What follows" not in plan(admin_client, "?states=dead&limit=1000").words
+
+
+def test_plan__of_more_than_are_counted_says_so(admin_client, connect, nothing_runs):
+    connect()
+    dead(MAX_COUNTED + 1)
+    words = plan(admin_client, "?states=dead").words
+    assert "more than 10,000 deliveries are selected." in words
+    words = plan(admin_client, "?states=dead&limit=2").words
+    assert "The limit takes 2 of more than 10,000 that match." in words
+    answer = start(admin_client, "?states=dead")
+    assert told(answer).endswith("of more than 10,000 deliveries is started.")
 
 
 @pytest.mark.parametrize(
@@ -356,6 +380,15 @@ def test_progress__counts_what_became_of_them(admin_client, running):
     assert "1 opened again, 2 to go." in shown.words
     assert "1 dead" in shown.words
     assert f"{DELIVERIES}?replay={running.pk}&state__exact=dead" in shown.links
+
+
+def test_progress__of_many_that_were_not_counted_yet(admin_client):
+    many = Replay.objects.create(requested_by="ada", selected=None)
+    progress = reverse("admin:perfsee_webhooks_replay_progress", args=[many.pk])
+    assert "0 of more than 10,000 done" in page(admin_client, progress).words
+    assert b' id="perfsee-settled"></progress>' in admin_client.get(progress).content
+    listed = page(admin_client, reverse("admin:perfsee_webhooks_replay_changelist"))
+    assert "0 of more than 10,000" in listed.words
 
 
 def test_progress__says_what_a_later_replay_has_taken_over(admin_client, running):

@@ -53,6 +53,7 @@ def test_plan__says_what_would_be_done_and_does_nothing(replayer, dead):
         "up_to": last,
         "matching": 3,
         "selected": 2,
+        "looked_at": 2,
         "opened": 2,
         "pruned": 0,
         "running": 0,
@@ -191,6 +192,12 @@ def test_start__of_one_delivery_runs_that_one(replayer, dead):
 
 
 # What is told of them
+
+
+def test_detail__of_many_that_were_not_counted_yet(person):
+    replay = Replay.objects.create(requested_by="ada", selected=None)
+    shown = person("view_replay").get(f"{REPLAYS}{replay.pk}/").json()
+    assert (shown["selected"], shown["left"], shown["accepted"]) == (None, None, 0)
 
 
 def test_detail__tells_what_it_selects_and_what_became_of_it(person, dead):

@@ -113,6 +113,26 @@ def test_days__are_the_last_30_and_counted_by_state():
     }
 
 
+@pytest.mark.parametrize(
+    ("most", "number"),
+    [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (6, 23), (7, 30), (8, 30)],
+)
+def test_days__are_fewer_where_more_came(monkeypatch, most, number):
+    for day in ("24T00:00", "24T12:00", "23T00:00", "22T23:59", "22T00:00", "21T09:00", "01T09:00"):
+        came(f"2026-11-{day}")
+    came("2026-10-01T09:00")
+    monkeypatch.setattr(buckets, "MAX_ARRIVALS", most)
+    assert buckets.counted_days(NOW) == number
+
+
+def test_days__are_as_many_as_are_counted():
+    came("2026-11-22T23:59")
+    came("2026-11-23T00:00")
+    found = buckets.days(buckets.arrivals(NOW, 2), NOW, 2)
+    assert [f"{day.start:%d}" for day in found] == ["23", "24"]
+    assert counted(found, "%d") == {"23": {"succeeded": 1}}
+
+
 def test_days__count_all_projects_and_hooks():
     for project, hook_id in [("web", "a"), ("web", "b"), ("shop", "a")]:
         came(NOW, project=project, hook_id=hook_id)

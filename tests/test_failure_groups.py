@@ -85,11 +85,21 @@ def test_groups__are_bounded(monkeypatch):
     assert [group.key for group in failure_groups(SINCE)] == ["4", "0"]
 
 
+def test_groups__are_of_the_newest_failures(monkeypatch):
+    for _ in range(3):
+        failed(came(NOW - HOUR))
+    failed(came(NOW - 2 * HOUR), failure_group="two")
+    ran(came(NOW))
+    monkeypatch.setattr(module, "MAX_FAILURES", 3)
+    found = {group.key: (group.failures, group.still_failing) for group in failure_groups(SINCE)}
+    assert found == {"one": (2, 2), "two": (1, 1)}
+
+
 @pytest.mark.parametrize("number", [1, 5])
-def test_groups__are_read_in_three_statements(django_assert_num_queries, number):
+def test_groups__are_read_in_four_statements(django_assert_num_queries, number):
     for key in range(number):
         failed(came(NOW), failure_group=str(key))
-    with django_assert_num_queries(3) as captured:
+    with django_assert_num_queries(4) as captured:
         for group in failure_groups(SINCE):
             assert group.latest.receiver
             assert group.latest.delivery.delivery_id

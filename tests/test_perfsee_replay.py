@@ -19,7 +19,7 @@ from perfsee_webhooks import events
 from perfsee_webhooks.management import progress
 from perfsee_webhooks.models import Delivery, ReceiverRun, Replay
 from perfsee_webhooks.processing import process
-from perfsee_webhooks.replay import Selection
+from perfsee_webhooks.replay import Selection, order
 
 from .figures import ran
 from .sites import ROOT, running_environment
@@ -65,10 +65,20 @@ def test_plan__says_what_is_left_alone(receivers):
     ran(pruned, "tests.gone")
     written = perfsee_replay("--limit=3")
     assert "1 delivery would be run again" in written
-    assert "1 left out by --limit." in written
+    assert "--limit takes 3 of 4 that match." in written
     assert "1 left alone: being run just now." in written
     assert "1 left alone: their bytes have been pruned." in written
     assert "tests.gone has run on 1 of them and is not connected any more." in written
+
+
+def test_plan__of_many_says_which_it_is_about(receivers):
+    dead(1001)
+    written = perfsee_replay()
+    assert (
+        "1001 are selected. What follows is about the first 1000; those behind them are run as "
+        "well.\n1000 deliveries would be run again, with 2000 runs of receivers." in written
+    )
+    assert "are selected" not in perfsee_replay("--limit=1000")
 
 
 def test_plan__as_json(receivers):
@@ -77,6 +87,7 @@ def test_plan__as_json(receivers):
         {
             "matching": 2,
             "selected": 2,
+            "looked_at": 2,
             "opened": 2,
             "runs": 2,
             "again": 0,
@@ -184,6 +195,13 @@ def test_yes__carries_it_out(receivers):
         f"Replay {kept.pk} is finished: 12 opened again. They are now: 12 succeeded.\n"
     )
     assert receivers[0].call_count == 12
+
+
+def test_yes__counts_what_was_too_many_to_be_counted_before(receivers, monkeypatch):
+    monkeypatch.setattr(order, "MAX_COUNTED", 3)
+    dead(4)
+    assert perfsee_replay("--yes", "--batch-size=2").startswith("2 of 4\n4 of 4\n")
+    assert Replay.objects.get().selected == 4
 
 
 def test_yes__as_json(receivers):

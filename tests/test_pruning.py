@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import timedelta
 from io import StringIO
 
@@ -106,7 +107,31 @@ def test_prune__goes_on_in_batches(kept):
     moment = timezone.now() - 366 * DAY
     for _ in range(5):
         store(state="dead", received_at=moment)
-    assert pruned(batch_size=2) == (5, 5, [2, 4, 5, 2, 4, 5])
+    assert pruned(batch_size=2) == (5, 5, [2, 3, 4, 5, 2, 3, 4, 5])
+
+
+def test_prune__has_neighbours_in_batches_of_their_own(kept):
+    rows = [aged(40 - number).pk for number in range(9)]
+    batches: list[list[int]] = []
+
+    def note(_count):
+        pruned_by_now = Delivery.objects.exclude(body_pruned_at=None).order_by("pk")
+        batches.append(list(pruned_by_now.values_list("pk", flat=True)))
+
+    assert pruning.prune_bodies(batch_size=2, show=note) == 9
+    assert batches[0] == [rows[0], rows[4]]
+    assert batches[1] == [rows[0], rows[1], rows[4], rows[5]]
+    assert [len(batch) for batch in batches] == [2, 4, 6, 8, 9]
+
+
+def test_prune__pauses_between_batches(kept, monkeypatch):
+    for _ in range(2):
+        aged(31)
+    paused: list[float] = []
+    monkeypatch.setattr(time, "sleep", paused.append)
+    pruned(batch_size=1)
+    assert len(paused) == 2
+    assert all(pause > 0 for pause in paused)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -124,8 +149,8 @@ def test_prune__keeps_what_it_has_done_when_it_is_stopped(kept):
 
     with connection.execute_wrapper(break_off), pytest.raises(DatabaseError):
         pruned(batch_size=2)
-    assert Delivery.objects.filter(body_pruned_at=None).count() == 2
-    assert pruned()[1] == 2
+    assert Delivery.objects.filter(body_pruned_at=None).count() == 3
+    assert pruned()[1] == 3
 
 
 def perfsee_prune(*arguments):

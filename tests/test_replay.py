@@ -22,7 +22,8 @@ from perfsee_webhooks import events, replay, tasks
 from perfsee_webhooks.envelope import Envelope
 from perfsee_webhooks.models import Delivery, ReceiverRun, Replay
 from perfsee_webhooks.processing import process
-from perfsee_webhooks.replay import Order, Selection, carrying
+from perfsee_webhooks.replay import MAX_LOOKED_AT, Order, Selection, carrying
+from perfsee_webhooks.replay import order as ordering
 from perfsee_webhooks.samples import sample_body
 from perfsee_webhooks.selection import MAX_PRIMARY_KEYS
 from perfsee_webhooks.sending import perfsee_headers
@@ -294,6 +295,35 @@ def test_plan__takes_the_oldest_within_the_limit(history):
     assert replay.plan(Selection(), Order(limit=9)).left_out == 0
 
 
+def test_plan__of_many_looks_at_the_first_of_them(connect):
+    connect()
+    rows = dead(MAX_LOOKED_AT + 1)
+    planned = replay.plan(Selection())
+    assert (planned.matching, planned.selected) == (MAX_LOOKED_AT + 1, MAX_LOOKED_AT + 1)
+    assert (planned.looked_at, planned.opened, planned.runs) == (MAX_LOOKED_AT,) * 3
+    assert (planned.running, planned.ceiling) == (0, rows[-1].pk)
+    assert started().selected == MAX_LOOKED_AT + 1
+
+
+def test_plan__of_more_than_are_counted(connect, monkeypatch):
+    connect()
+    monkeypatch.setattr(ordering, "MAX_COUNTED", 3)
+    rows = [row.pk for row in dead(5)]
+    last = store(state="succeeded").pk
+    dead_ones = Selection(states=("dead",))
+    for limit, matching, selected, ceiling in (
+        (None, 4, 4, last),
+        (9, 4, 4, last),
+        (4, 4, 4, rows[3]),
+        (3, 4, 3, rows[2]),
+    ):
+        planned = replay.plan(dead_ones, Order(limit=limit))
+        assert (planned.matching, planned.selected) == (matching, selected)
+        assert planned.ceiling == ceiling
+    assert replay.plan(Selection(states=("dead",), up_to=rows[3])).ceiling == rows[3]
+    assert replay.plan(Selection(states=("dead",), up_to=rows[2])).selected == 3
+
+
 def test_plan__of_nothing(connect):
     connect()
     planned = replay.plan(Selection())
@@ -308,7 +338,7 @@ def test_plan__executes_the_same_few_statements_for_any_number(history):
         assert not any('"body"' in query["sql"] for query in captured.captured_queries)
         counts.append(len(captured))
         dead(30)
-    assert counts == [7, 7]
+    assert counts == [6, 6]
 
 
 # Carrying it out
@@ -330,6 +360,30 @@ def test_start__records_who_why_and_what(connect):
     assert (kept.per_minute, kept.selection) == (60, {"states": ["dead"]})
     assert (kept.accepted, kept.state) == (0, "running")
     assert not Delivery.objects.exclude(replay=None).exists()
+
+
+def test_start__leaves_many_to_be_counted_by_the_first_batch(nothing_runs, monkeypatch):
+    monkeypatch.setattr(ordering, "MAX_COUNTED", 3)
+    rows = [row.pk for row in dead(5)]
+    store(state="succeeded")
+    asked = started(Selection(states=("dead",)), batch_size=2)
+    assert (asked.selected, asked.left, asked.of_how_many) == (None, None, "more than 10,000")
+    assert replay.total_of(asked) == 5
+    assert replay.open_batch(asked.pk) == rows[:2]
+    asked = fresh(asked)
+    assert (asked.selected, asked.left, asked.of_how_many) == (5, 3, "5")
+    dead(1)
+    assert replay.total_of(asked) == 5, "it has been counted"
+    assert [replay.open_batch(asked.pk) for _ in range(3)] == [rows[2:4], rows[4:], None]
+
+
+def test_start__counts_many_within_its_limit(nothing_runs, monkeypatch):
+    monkeypatch.setattr(ordering, "MAX_COUNTED", 3)
+    rows = [row.pk for row in dead(5)]
+    asked = started(limit=4)
+    assert asked.selected is None
+    assert replay.open_batch(asked.pk) == rows[:4]
+    assert (fresh(asked).selected, fresh(asked).state) == (4, "finished")
 
 
 def test_open_batch__goes_through_all_once_in_order(nothing_runs):

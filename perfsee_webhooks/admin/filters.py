@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from .. import events
-from ..models import Delivery
+from ..models import Delivery, DeliveryQuerySet
 
 _LATEST: Final = 1000
 
@@ -66,7 +66,7 @@ class FailureGroupFilter(admin.SimpleListFilter):
         chosen = self.value()
         if chosen is None:
             return queryset
-        return queryset.filter(pk__in=Delivery.objects.failing_with(chosen).values("pk"))
+        return cast("DeliveryQuerySet", queryset).failing_with(chosen)
 
 
 class ReplayFilter(admin.SimpleListFilter):

@@ -19,7 +19,7 @@ from ..models.queries import DeliveryState
 from ..overview import buckets, statistics
 from ..overview.buckets import Bucket, FailureRate
 from ..overview.charts import Chart, Stack, stacked
-from ..overview.failure_groups import MAX_GROUPS, failure_groups
+from ..overview.failure_groups import MAX_FAILURES, MAX_GROUPS, failure_groups
 from ..overview.rhythms import rhythms
 from ..overview.statistics import Refusals
 from .base import may
@@ -58,9 +58,10 @@ class Panel:
 def overview_view(request: HttpRequest, *, model_admin: ModelAdmin[Any]) -> HttpResponse:
     """Show the overview to whoever may view deliveries.
 
-    It makes ten statements: the hours of the last day, the days of the month by project and hook,
-    the runs, what has not succeeded, the sweep, the replays, the refused requests, and three for
-    the groups of failures; two of them only for whoever may view replays and refused requests.
+    It makes thirteen statements: one for the hours of the last day, two for the days of the month
+    by project and hook, one for the runs, two for what has not succeeded, one each for the sweep,
+    the replays and the refused requests, and four for the groups of failures; those of the replays
+    and the refused requests only for whoever may view them.
 
     Raises:
         PermissionDenied: the user may not view deliveries.
@@ -106,17 +107,21 @@ def _of_now(request: HttpRequest, now: datetime) -> dict[str, Any]:
 
 def _of_month(now: datetime) -> dict[str, Any]:
     """Return what came, how the receivers did, and who has gone silent."""
-    arrived = buckets.arrivals(now)
+    counted_days = buckets.counted_days(now)
+    arrived = buckets.arrivals(now, counted_days)
     known = rhythms(arrived, now)
     receivers = statistics.receivers()
     return {
-        "panels": [_hours(buckets.hours(now)), _days(buckets.days(arrived, now))],
+        "panels": [_hours(buckets.hours(now)), _days(buckets.days(arrived, now, counted_days))],
         "receivers": receivers,
         "runs": sum(times.runs for times in receivers),
         "max_runs": statistics.LATEST_RUNS,
         "groups": failure_groups(now - buckets.DAYS * _DAY),
         "max_groups": MAX_GROUPS,
+        "max_failures": MAX_FAILURES,
         "days": buckets.DAYS,
+        "counted_days": counted_days,
+        "max_arrivals": buckets.MAX_ARRIVALS,
         "rhythms": known[:MAX_RHYTHMS],
         "rhythms_left_out": max(len(known) - MAX_RHYTHMS, 0),
         "silent": [rhythm for rhythm in known if rhythm.is_silent],

@@ -19,6 +19,7 @@ from django.utils.dateparse import parse_datetime
 
 from .. import replay
 from ..models import Delivery
+from ..models.replay import counted
 from ..signals import receivers_of
 from .base import may
 from .filters import EventFilter, FailureGroupFilter, ProjectFilter, ReplayFilter
@@ -116,6 +117,8 @@ def plan_view(request: HttpRequest, *, model_admin: ModelAdmin[Any]) -> HttpResp
         "form": form,
         "start_form": start_form,
         "plan": planned,
+        "matching": counted(planned.matching) if planned else "",
+        "selected": counted(planned.selected) if planned else "",
         "previewed": _previewed(form, planned) if planned else [],
         "described": form.selection.described if planned else [],
         "plan_url": reverse(f"{model_admin.admin_site.name}:{PLAN_URL}"),
@@ -137,7 +140,8 @@ def _start(
     started = replay.start(
         form.selection, form.order, requested_by=request.user.get_username(), reason=reason
     )
-    deliveries = "1 delivery" if started.selected == 1 else f"{started.selected} deliveries"
+    one = started.selected == 1
+    deliveries = "1 delivery" if one else f"{started.of_how_many} deliveries"
     messages.success(request, f"Replay {started.pk} of {deliveries} is started.")
     if may(request, "view_replay"):
         address = reverse(f"{admin_site.name}:perfsee_webhooks_replay_change", args=[started.pk])

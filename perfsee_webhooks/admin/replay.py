@@ -75,7 +75,7 @@ class ReplayAdmin(ReadOnlyAdmin):
     @admin.display(description="progress")
     def shown_progress(self, replay: Replay) -> SafeString:
         """Show how far it is."""
-        done = f"{replay.looked_at} of {replay.selected}"
+        done = f"{replay.looked_at} of {replay.of_how_many}"
         skipped = f"{replay.skipped} skipped" if replay.skipped else ""
         return two_lines(replay.get_state_display(), done, skipped)
 

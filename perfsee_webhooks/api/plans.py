@@ -10,8 +10,8 @@ from rest_framework import serializers
 
 from ..envelope import MAX_DELIVERY_ID_LENGTH, MAX_NAME_LENGTH, MAX_REF_LENGTH
 from ..models import Delivery, Replay
-from ..models.replay import MAX_REASON_LENGTH
-from ..replay import BATCH_SIZE, Order, Plan, PlannedReceiver
+from ..models.replay import MAX_COUNTED, MAX_REASON_LENGTH
+from ..replay import BATCH_SIZE, MAX_LOOKED_AT, Order, Plan, PlannedReceiver
 from ..selection import MAX_PRIMARY_KEYS, Selection
 from ..signals import MAX_LABEL_LENGTH
 from ..text import one_line
@@ -165,8 +165,14 @@ class PlannedSerializer(serializers.Serializer[Plan]):
     up_to = serializers.IntegerField(
         source="ceiling", help_text="To be given to the start, so that it reaches no further."
     )
-    matching = serializers.IntegerField(help_text="Deliveries that are selected.")
-    selected = serializers.IntegerField(help_text="Of these, those within `limit`.")
+    matching = serializers.IntegerField(
+        help_text=f"Deliveries that are selected; {MAX_COUNTED + 1} is said for any larger number."
+    )
+    selected = serializers.IntegerField(help_text="Of these, those within `limit`; as far.")
+    looked_at = serializers.IntegerField(
+        help_text="Of these, the first, which the other numbers are about: at most "
+        f"{MAX_LOOKED_AT}. Those behind them are run as well."
+    )
     opened = serializers.IntegerField(help_text="Of these, those that would be run again.")
     pruned = serializers.IntegerField(help_text="Left alone: their bytes have been removed.")
     running = serializers.IntegerField(help_text="Left alone: a process runs them just now.")

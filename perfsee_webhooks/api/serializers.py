@@ -269,7 +269,10 @@ class ReplaySerializer(serializers.ModelSerializer[Replay]):
         help_text="The names of the only receivers that it runs; empty for any.",
     )
     left = serializers.IntegerField(
-        read_only=True, help_text="How many deliveries are still to be opened or skipped."
+        read_only=True,
+        allow_null=True,
+        help_text="How many deliveries are still to be opened or skipped; null as long as "
+        "`selected` is.",
     )
 
     class Meta:

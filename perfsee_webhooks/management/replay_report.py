@@ -11,15 +11,17 @@ from django.template.defaultfilters import pluralize
 
 from perfsee_webhooks import replay as replaying
 from perfsee_webhooks.models import Delivery, Replay
+from perfsee_webhooks.models.replay import counted
 
 _WAITING = "they wait for an attempt of all their receivers, or for another replay"
 
 
 def plan_as_json(plan: replaying.Plan) -> dict[str, Any]:
     """Return a plan as JSON takes it."""
-    counts = ("matching", "selected", "opened", "runs", "again", "pruned", "running", "waiting")
+    of_all = ("matching", "selected", "looked_at")
+    of_those = ("opened", "runs", "again", "pruned", "running", "waiting")
     return {
-        **{name: getattr(plan, name) for name in counts},
+        **{name: getattr(plan, name) for name in (*of_all, *of_those)},
         "receivers": [asdict(receiver) for receiver in plan.receivers],
         "gone": dict(plan.gone),
     }
@@ -28,6 +30,11 @@ def plan_as_json(plan: replaying.Plan) -> dict[str, Any]:
 def lines_of(plan: replaying.Plan, selection: replaying.Selection) -> Iterator[str]:
     """Yield the lines that tell a person of a plan."""
     yield f"Chosen: {', '.join(selection.described)}."
+    if plan.looked_at < plan.selected:
+        yield (
+            f"{counted(plan.selected)} are selected. What follows is about the first "
+            f"{plan.looked_at}; those behind them are run as well."
+        )
     yield (
         f"{plan.opened} deliver{pluralize(plan.opened, 'y,ies')} would be run again, with "
         f"{plan.runs} run{pluralize(plan.runs)} of receivers."
@@ -38,11 +45,12 @@ def lines_of(plan: replaying.Plan, selection: replaying.Selection) -> Iterator[s
         again = f", {receiver.again} of them after success" if receiver.again else ""
         yield f"  {receiver.runs:>7}  {receiver.label}{again}"
     left_alone = {
-        "left out by --limit": plan.left_out,
         "left alone: being run just now": plan.running,
         f"left alone: {_WAITING}": plan.waiting,
         "left alone: their bytes have been pruned": plan.pruned,
     }
+    if plan.left_out:
+        yield f"--limit takes {plan.selected} of {counted(plan.matching)} that match."
     yield from (f"{count} {why}." for why, count in left_alone.items() if count)
     for label, count in plan.gone:
         yield f"{label} has run on {count} of them and is not connected any more."

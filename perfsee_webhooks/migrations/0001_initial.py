@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
                 ('requested_by', models.CharField(help_text='Who asked for it.', max_length=150)),
                 ('requested_at', models.DateTimeField(auto_now_add=True, help_text='When it was asked for.')),
                 ('reason', models.CharField(blank=True, help_text='Why it was asked for.', max_length=200)),
-                ('selected', models.PositiveIntegerField(default=0, help_text='How many deliveries it was for when it was started.')),
+                ('selected', models.PositiveIntegerField(default=0, help_text='How many deliveries it was for when it was started; empty if they are many, and were not counted yet.', null=True)),
                 ('accepted', models.PositiveIntegerField(default=0, help_text='How many deliveries were opened again.')),
                 ('skipped', models.PositiveIntegerField(default=0, help_text='How many were left alone: being run just then, or without their bytes.')),
                 ('batch_size', models.PositiveIntegerField(default=100, help_text='How many deliveries are opened at once.')),
@@ -153,7 +153,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ('started_at', 'id'),
-                'indexes': [models.Index(condition=models.Q(('replay__isnull', False)), fields=['replay'], name='perfsee_run_replayed'), models.Index(condition=models.Q(('outcome', 'lost')), fields=['id'], name='perfsee_run_lost'), models.Index(condition=models.Q(('failure_group', ''), _negated=True), fields=['failure_group', 'started_at'], name='perfsee_run_failed')],
+                'indexes': [models.Index(fields=['receiver'], name='perfsee_run_receiver'), models.Index(condition=models.Q(('replay__isnull', False)), fields=['replay'], name='perfsee_run_replayed'), models.Index(condition=models.Q(('outcome', 'lost')), fields=['id'], name='perfsee_run_lost'), models.Index(condition=models.Q(('outcome', 'succeeded'), _negated=True), fields=['id'], name='perfsee_run_unsuccessful'), models.Index(condition=models.Q(('failure_group', ''), _negated=True), fields=['failure_group', 'delivery', 'receiver', 'number'], name='perfsee_run_failed')],
                 'constraints': [models.UniqueConstraint(fields=('delivery', 'receiver', 'number'), name='perfsee_run_number_unique'), models.CheckConstraint(condition=models.Q(('outcome__in', ('succeeded', 'failed', 'lost'))), name='perfsee_run_outcome_known')],
             },
         ),
@@ -171,7 +171,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='delivery',
-            index=models.Index(fields=['project', 'received_at'], name='perfsee_delivery_project', opclasses=('varchar_pattern_ops', 'timestamptz_ops')),
+            index=models.Index(fields=['project', 'received_at', 'event_type'], name='perfsee_delivery_project', opclasses=('varchar_pattern_ops', 'timestamptz_ops', 'varchar_pattern_ops')),
         ),
         migrations.AddIndex(
             model_name='delivery',
@@ -192,6 +192,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='delivery',
             index=models.Index(condition=models.Q(('state', 'succeeded'), _negated=True), fields=['state', 'received_at'], name='perfsee_delivery_unsettled'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(condition=models.Q(('state__in', ('dead', 'unhandled'))), fields=['state', 'id'], name='perfsee_delivery_given_up'),
         ),
         migrations.AddIndex(
             model_name='delivery',

@@ -186,9 +186,10 @@ class Delivery(models.Model):
                 condition=~models.Q(event_type__in=events.KNOWN),
             ),
             models.Index(
-                fields=("project", "received_at"),
+                # With the event, so that those of one are told without the rows.
+                fields=("project", "received_at", "event_type"),
                 name="perfsee_delivery_project",
-                opclasses=(_BY_BEGINNING, _BY_MOMENT),
+                opclasses=(_BY_BEGINNING, _BY_MOMENT, _BY_BEGINNING),
             ),
             models.Index(
                 fields=("hook_id", "received_at"),
@@ -210,6 +211,12 @@ class Delivery(models.Model):
                 fields=("state", "received_at"),
                 name="perfsee_delivery_unsettled",
                 condition=~models.Q(state="succeeded"),
+            ),
+            models.Index(
+                # A replay goes through them by their primary keys, a batch at a time.
+                fields=("state", "id"),
+                name="perfsee_delivery_given_up",
+                condition=models.Q(state__in=("dead", "unhandled")),
             ),
             models.Index(
                 fields=("replay", "state"),

@@ -15,6 +15,13 @@ from .run import MAX_ASKER_LENGTH
 logger = logging.getLogger(__name__)
 
 MAX_REASON_LENGTH: Final = 200
+# How many of its deliveries are counted while somebody waits for it to be planned or started.
+MAX_COUNTED: Final = 10_000
+
+
+def counted(number: int) -> str:
+    """Say a number of deliveries that was counted no further than `MAX_COUNTED` + 1."""
+    return str(number) if number <= MAX_COUNTED else f"more than {MAX_COUNTED:,}"
 
 
 class ReplayState(models.TextChoices):
@@ -79,7 +86,10 @@ class Replay(models.Model):
         max_length=MAX_REASON_LENGTH, blank=True, help_text="Why it was asked for."
     )
     selected = models.PositiveIntegerField(
-        default=0, help_text="How many deliveries it was for when it was started."
+        null=True,
+        default=0,
+        help_text="How many deliveries it was for when it was started; empty if they are many, and "
+        "were not counted yet.",
     )
     accepted = models.PositiveIntegerField(
         default=0, help_text="How many deliveries were opened again."
@@ -138,9 +148,14 @@ class Replay(models.Model):
         return self.accepted + self.skipped
 
     @property
-    def left(self) -> int:
-        """How many of its deliveries are still to be opened or skipped."""
-        return max(self.selected - self.looked_at, 0)
+    def left(self) -> int | None:
+        """How many of its deliveries are still to be opened or skipped; None if nobody knows."""
+        return None if self.selected is None else max(self.selected - self.looked_at, 0)
+
+    @property
+    def of_how_many(self) -> str:
+        """How many deliveries it is for, in words."""
+        return counted(MAX_COUNTED + 1) if self.selected is None else str(self.selected)
 
     def pause(self) -> bool:
         """Open no more deliveries for now; False if it is not running."""
@@ -170,6 +185,7 @@ class Replay(models.Model):
             {self.State.RUNNING},
             seen_at=self.cursor,
             cursor=to,
+            selected=self.selected,
             accepted=self.accepted + accepted,
             skipped=self.skipped + skipped,
             next_batch_at=next_batch_at,

@@ -119,6 +119,8 @@ class ReceiverRun(models.Model):
             ),
         )
         indexes = (
+            # To look for a receiver or a replay that has few runs or none would else read them all.
+            models.Index(fields=("receiver",), name="perfsee_run_receiver"),
             models.Index(
                 fields=("replay",),
                 name="perfsee_run_replayed",
@@ -128,7 +130,14 @@ class ReceiverRun(models.Model):
                 fields=("id",), name="perfsee_run_lost", condition=models.Q(outcome="lost")
             ),
             models.Index(
-                fields=("failure_group", "started_at"),
+                # By which the newest of them are found, however rare they are.
+                fields=("id",),
+                name="perfsee_run_unsuccessful",
+                condition=~models.Q(outcome="succeeded"),
+            ),
+            models.Index(
+                # With what tells the latest of a receiver, so that the rows need not be looked at.
+                fields=("failure_group", "delivery", "receiver", "number"),
                 name="perfsee_run_failed",
                 condition=~models.Q(failure_group=""),
             ),

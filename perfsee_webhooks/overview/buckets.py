@@ -18,6 +18,8 @@ from .rhythms import Arrivals
 
 HOURS: Final = 24
 DAYS: Final = 30
+# Of a site that receives more within `DAYS`, fewer days are counted.
+MAX_ARRIVALS: Final = 100_000
 
 State = Delivery.State
 
@@ -85,13 +87,26 @@ def hours(now: datetime) -> list[Bucket]:
     ]
 
 
-def arrivals(now: datetime) -> list[Arrivals]:
-    """Return what came within `DAYS`, today included."""
-    first, zone = _first_day(now), _local(now).tzinfo
+def counted_days(now: datetime) -> int:
+    """Return for how many days there are figures: whole ones, today included.
+
+    `DAYS`, or fewer if more than `MAX_ARRIVALS` deliveries came within them.
+    """
+    newest = Delivery.objects.order_by("-received_at", "-pk").values_list("received_at", flat=True)
+    beyond = newest[MAX_ARRIVALS : MAX_ARRIVALS + 1].first()
+    if beyond is None:
+        return DAYS
+    whole = (_local(now).date() - _local(beyond).date()).days
+    return min(max(whole, 1), DAYS)
+
+
+def arrivals(now: datetime, number: int = DAYS) -> list[Arrivals]:
+    """Return what came within so many days, today included."""
+    first, zone = _first_day(now, number), _local(now).tzinfo
     rows = (
         Delivery.objects.filter(
             received_at__gte=_midnight(first, now),
-            received_at__lt=_midnight(first + timedelta(days=DAYS), now),
+            received_at__lt=_midnight(first + timedelta(days=number), now),
         )
         .order_by()
         .values("project", "hook_id", "state", day=TruncDate("received_at", tzinfo=zone))
@@ -100,13 +115,13 @@ def arrivals(now: datetime) -> list[Arrivals]:
     return [Arrivals(**row) for row in rows]
 
 
-def days(arrived: Iterable[Arrivals], now: datetime) -> list[Bucket]:
-    """Return the last days, today last, from what came within them."""
+def days(arrived: Iterable[Arrivals], now: datetime, number: int = DAYS) -> list[Bucket]:
+    """Return so many last days, today last, from what came within them."""
     counts: dict[date, Counter[str]] = defaultdict(Counter)
     for item in arrived:
         counts[item.day][item.state] += item.number
-    first = _first_day(now)
-    dates = [first + timedelta(days=number) for number in range(DAYS)]
+    first = _first_day(now, number)
+    dates = [first + timedelta(days=index) for index in range(number)]
     return [
         Bucket(
             start=_midnight(day, now),
@@ -122,8 +137,8 @@ def _local(moment: datetime) -> datetime:
     return timezone.localtime(moment) if timezone.is_aware(moment) else moment
 
 
-def _first_day(now: datetime) -> date:
-    return _local(now).date() - timedelta(days=DAYS - 1)
+def _first_day(now: datetime, number: int) -> date:
+    return _local(now).date() - timedelta(days=number - 1)
 
 
 def _midnight(day: date, now: datetime) -> datetime:

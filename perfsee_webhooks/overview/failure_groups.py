@@ -10,8 +10,11 @@ from typing import Final
 from django.db.models import Count, Max, Min
 
 from ..models import ReceiverRun
+from ..models.run import ReceiverRunQuerySet
 
 MAX_GROUPS: Final = 20
+# How many failures are counted: the newest. After an outage there may be as many as deliveries.
+MAX_FAILURES: Final = 5_000
 _MAX_LOOKED_AT: Final = 200
 
 
@@ -19,6 +22,7 @@ _MAX_LOOKED_AT: Final = 200
 class FailureGroup:
     """Failures that are alike; `still_failing` is how many deliveries have not got beyond it.
 
+    Of all failures, the newest `MAX_FAILURES` are counted.
     Of `latest`, the delivery has neither its body nor its headers.
     """
 
@@ -33,11 +37,11 @@ class FailureGroup:
 def failure_groups(since: datetime) -> list[FailureGroup]:
     """Return the groups of failures since a moment: those that most still fail with come first.
 
-    It makes three statements. At most `MAX_GROUPS` are returned, of the 200 that were seen last.
+    It makes four statements. At most `MAX_GROUPS` are returned, of the 200 that were seen last.
     """
+    newest = _newest()
     groups = list(
-        ReceiverRun.objects.failures()
-        .filter(started_at__gte=since)
+        newest.filter(started_at__gte=since)
         .order_by()
         .values("failure_group")
         .annotate(
@@ -48,7 +52,7 @@ def failure_groups(since: datetime) -> list[FailureGroup]:
         )
         .order_by("-last_at", "-latest")[:_MAX_LOOKED_AT]
     )
-    still_failing = _still_failing(group["failure_group"] for group in groups)
+    still_failing = _still_failing(newest, (group["failure_group"] for group in groups))
 
     # Sorting is stable: of those that as many fail with, the one that was seen last comes first.
     shown = sorted(groups, key=lambda group: -still_failing.get(group["failure_group"], 0))
@@ -68,11 +72,18 @@ def failure_groups(since: datetime) -> list[FailureGroup]:
     ]
 
 
-def _still_failing(keys: Iterable[str]) -> dict[str, int]:
-    """Return how many deliveries `Delivery.objects.failing_with` finds for each of these keys."""
+def _newest() -> ReceiverRunQuerySet:
+    """Return the newest `MAX_FAILURES` failures, by the primary key before them."""
+    failures = ReceiverRun.objects.failures().exclude(outcome=ReceiverRun.Outcome.SUCCEEDED)
+    keys = failures.order_by("-pk").values_list("pk", flat=True)
+    before = keys[MAX_FAILURES : MAX_FAILURES + 1].first()
+    return failures if before is None else failures.filter(pk__gt=before)
+
+
+def _still_failing(failures: ReceiverRunQuerySet, keys: Iterable[str]) -> dict[str, int]:
+    """Return for each of these keys the deliveries that `Delivery.objects.failing_with` finds."""
     rows = (
-        ReceiverRun.objects.failures()
-        .filter(failure_group__in=list(keys))
+        failures.filter(failure_group__in=list(keys))
         .latest_of_receiver()
         .order_by()
         .values_list("failure_group")

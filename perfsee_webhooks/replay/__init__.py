@@ -6,13 +6,14 @@ real rows what that would do; `start` records it, `open_batch` carries it out a 
 """
 
 from ..selection import Selection
-from .carrying import carry_on, carry_out, is_stalled, open_batch, schedule, take_up
-from .order import BATCH_SIZE, Order, UnknownReceiver, start
+from .carrying import carry_on, carry_out, is_stalled, open_batch, schedule, take_up, total_of
+from .order import BATCH_SIZE, MAX_LOOKED_AT, Order, UnknownReceiver, start
 from .plan import Plan, PlannedReceiver, plan
 from .rehearsal import Rehearsal, RehearsedRun, rehearse, succeeded_on
 
 __all__ = [
     "BATCH_SIZE",
+    "MAX_LOOKED_AT",
     "Order",
     "Plan",
     "PlannedReceiver",
@@ -30,4 +31,5 @@ __all__ = [
     "start",
     "succeeded_on",
     "take_up",
+    "total_of",
 ]

@@ -51,6 +51,8 @@ def open_batch(primary_key: int) -> list[int] | None:
 
 def _open_next(replay: Replay, now: datetime) -> list[int]:
     size = min(replay.batch_size, replay.per_minute or replay.batch_size)
+    # Nobody waits for it here.
+    replay.selected = total_of(replay)
     keys = Selection.from_json(replay.selection).after(replay.cursor, replay.ceiling, size)
     looked_at = Delivery.objects.on_primary().filter(pk__in=keys)
     accepted = looked_at.reopen(replay)
@@ -64,6 +66,14 @@ def _open_next(replay: Replay, now: datetime) -> list[int]:
     if len(keys) < size or replay.cursor >= replay.ceiling:
         replay.finish()
     return list(looked_at.filter(replay=replay).order_by("pk").values_list("pk", flat=True))
+
+
+def total_of(replay: Replay) -> int:
+    """Return how many deliveries a replay is for. Many are counted now, which may take a while."""
+    if replay.selected is not None:
+        return replay.selected
+    selection = Selection.from_json(replay.selection)
+    return selection.deliveries().filter(pk__lte=replay.ceiling).count()
 
 
 def carry_on(primary_key: int, *, may_go_on: Callable[[], bool] = lambda: True) -> list[int] | None:

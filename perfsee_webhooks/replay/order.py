@@ -8,19 +8,20 @@ from difflib import get_close_matches
 from typing import Final
 
 from django.db import router
-from django.db.models import Max
 
 from ..log import ids
-from ..models import Delivery, DeliveryQuerySet, Replay
-from ..models.replay import MAX_REASON_LENGTH
+from ..models import Delivery, Replay
+from ..models.replay import MAX_COUNTED, MAX_REASON_LENGTH
 from ..models.run import MAX_ASKER_LENGTH
-from ..selection import Selection
+from ..selection import MAX_PRIMARY_KEYS, Selection
 from ..signals import connected_receivers
 from ..text import one_line
 
 logger = logging.getLogger(__name__)
 
 BATCH_SIZE: Final = 100
+# How many of a plan's deliveries are looked at, with their runs, while somebody waits for it.
+MAX_LOOKED_AT: Final = MAX_PRIMARY_KEYS
 
 
 class UnknownReceiver(ValueError):
@@ -66,33 +67,45 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
-    """How far a selection reaches: the deliveries up to a primary key, and their number."""
+    """How far a selection reaches. A number of `MAX_COUNTED` + 1 stands for any larger one.
 
-    deliveries: DeliveryQuerySet
-    ceiling: int
-    selected: int
+    matching:  how many deliveries the selection finds
+    selected:  how many of these are within the limit
+    ceiling:   the primary key of the last of those; of the last delivery that there is, where
+               that would have to be counted
+    first:     the primary keys of the first `MAX_LOOKED_AT` of those
+    """
+
     matching: int
+    selected: int
+    ceiling: int
+    first: tuple[int, ...]
 
 
 def extent_of(selection: Selection, limit: int | None) -> Extent:
     """Return what a selection comes to, cut after the oldest `limit` deliveries."""
-    deliveries = selection.deliveries()
-    matching = deliveries.count()
-    ceiling = _ceiling(deliveries, limit, matching)
+    keys = list(selection.deliveries().values_list("pk", flat=True)[: MAX_COUNTED + 1])
+    chosen = keys[:limit]
+    if len(chosen) > MAX_COUNTED:
+        ceiling = _ceiling(selection, limit)
+    else:
+        ceiling = chosen[-1] if chosen else 0
     return Extent(
-        deliveries=deliveries.filter(pk__lte=ceiling),
+        matching=len(keys),
+        selected=len(chosen),
         ceiling=ceiling,
-        selected=min(matching, limit or matching),
-        matching=matching,
+        first=tuple(chosen[:MAX_LOOKED_AT]),
     )
 
 
-def _ceiling(deliveries: DeliveryQuerySet, limit: int | None, matching: int) -> int:
-    if limit is not None and limit < matching:
-        last = deliveries.values_list("pk", flat=True)[limit - 1 : limit].first()
+def _ceiling(selection: Selection, limit: int | None) -> int:
+    """Return up to where more deliveries reach than are counted."""
+    if limit is not None:
+        last = selection.deliveries().values_list("pk", flat=True)[limit - 1 : limit].first()
         if last is not None:
             return last
-    return deliveries.aggregate(last=Max("pk"))["last"] or 0
+    everything = Selection(up_to=selection.up_to).deliveries()
+    return everything.order_by("-pk").values_list("pk", flat=True).first() or 0
 
 
 def start(
@@ -107,7 +120,7 @@ def start(
         selection=selection.as_json(),
         requested_by=one_line(requested_by, MAX_ASKER_LENGTH),
         reason=one_line(reason, MAX_REASON_LENGTH),
-        selected=extent.selected,
+        selected=extent.selected if extent.selected <= MAX_COUNTED else None,
         batch_size=order.batch_size,
         per_minute=order.per_minute,
         ceiling=extent.ceiling,
@@ -117,7 +130,7 @@ def start(
         "Replay %s was asked for by %s: %s selected.",
         replay.pk,
         replay.requested_by,
-        replay.selected,
+        replay.of_how_many,
         extra=ids(replay=replay.pk, requested_by=replay.requested_by),
     )
     return replay

@@ -31,9 +31,11 @@ class PlannedReceiver:
 class Plan:
     """What a replay would do.
 
-    ceiling:    the primary key of the last of the selected deliveries
-    matching:   deliveries that the selection finds
-    selected:   of these, those within the limit
+    ceiling:    the primary key up to which deliveries are run
+    matching:   deliveries that the selection finds; `MAX_COUNTED` + 1 stands for any larger number
+    selected:   of these, those within the limit, counted as far
+    looked_at:  of these, the first `MAX_LOOKED_AT`: all that follows is about them. Those behind
+                them are run as well.
     opened:     of these, those that would be run again
     pruned:     left alone, since their bytes have been removed
     running:    left alone, since a process runs them just now
@@ -48,6 +50,7 @@ class Plan:
     ceiling: int
     matching: int
     selected: int
+    looked_at: int
     opened: int
     pruned: int
     running: int
@@ -58,7 +61,7 @@ class Plan:
 
     @property
     def left_out(self) -> int:
-        """How many the limit leaves out."""
+        """How many the limit leaves out, of those that were counted."""
         return self.matching - self.selected
 
     @property
@@ -76,21 +79,25 @@ def plan(selection: Selection, order: Order | None = None) -> Plan:
     """Return what a replay would do if it were started now, without reading a body."""
     order = order or Order()
     extent = extent_of(selection, order.limit)
-    opened = extent.deliveries.replayable(timezone.now(), only_settled=bool(order.only))
+    # By their keys: what finds them may take long, and is asked for once.
+    looked_at = Selection(primary_keys=extent.first).deliveries()
+    opened = looked_at.replayable(timezone.now(), only_settled=bool(order.only))
     by_event = opened.counted_by("event_type")
     will_be_opened = sum(by_event.values())
-    left_alone = _left_alone(extent.deliveries, order)
+    shown = Selection(primary_keys=extent.first[:SHOWN_DELIVERIES])
+    left_alone = _left_alone(looked_at, order)
     return Plan(
         ceiling=extent.ceiling,
         matching=extent.matching,
         selected=extent.selected,
+        looked_at=len(extent.first),
         opened=will_be_opened,
         pruned=left_alone["pruned"],
         waiting=left_alone["waiting"],
-        running=extent.selected - will_be_opened - left_alone["pruned"] - left_alone["waiting"],
+        running=len(extent.first) - will_be_opened - left_alone["pruned"] - left_alone["waiting"],
         receivers=_receivers(by_event, opened, order),
-        gone=_gone(extent.deliveries),
-        first=list(extent.deliveries.without_body()[:SHOWN_DELIVERIES]),
+        gone=_gone(looked_at),
+        first=list(shown.deliveries().without_body()),
     )
 
 
@@ -138,7 +145,7 @@ def _succeeded(opened: DeliveryQuerySet) -> dict[tuple[str, str], int]:
 
 
 def _gone(deliveries: DeliveryQuerySet) -> list[tuple[str, int]]:
-    connected = {receiver.label for receiver in connected_receivers(sender=Delivery)}
+    connected = [receiver.label for receiver in connected_receivers(sender=Delivery)]
     runs = ReceiverRun.objects.using(deliveries.db).filter(delivery__in=deliveries.order_by())
-    past = runs.order_by().values_list("receiver").annotate(Count("delivery", distinct=True))
-    return sorted((label, count) for label, count in past if label not in connected)
+    gone = runs.exclude(receiver__in=connected).order_by().values_list("receiver")
+    return sorted(gone.annotate(Count("delivery", distinct=True)))

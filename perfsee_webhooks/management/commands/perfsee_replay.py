@@ -110,7 +110,7 @@ class Command(DocumentedCommand):
             if as_json:
                 _carry_out(replay, stopped, lambda _done: None)
             else:
-                with progress_on(stdout, replay.selected) as show:
+                with progress_on(stdout, replaying.total_of(replay)) as show:
                     _carry_out(replay, stopped, show)
         if stopped.is_set() and replay.pause():
             raise CommandError(
