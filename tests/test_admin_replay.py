@@ -206,7 +206,7 @@ def test_plan__of_more_than_are_counted_says_so(admin_client, connect, nothing_r
     connect()
     dead(MAX_COUNTED + 1)
     words = plan(admin_client, "?states=dead").words
-    assert "more than 10,000 deliveries are selected." in words
+    assert "More than 10,000 deliveries are selected." in words
     words = plan(admin_client, "?states=dead&limit=2").words
     assert "The limit takes 2 of more than 10,000 that match." in words
     answer = start(admin_client, "?states=dead")

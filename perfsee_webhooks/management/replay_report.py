@@ -32,7 +32,7 @@ def lines_of(plan: replaying.Plan, selection: replaying.Selection) -> Iterator[s
     yield f"Chosen: {', '.join(selection.described)}."
     if plan.looked_at < plan.selected:
         yield (
-            f"{counted(plan.selected)} are selected. What follows is about the first "
+            f"{counted(plan.selected).capitalize()} are selected. What follows is about the first "
             f"{plan.looked_at}; those behind them are run as well."
         )
     yield (
