@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import router, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from .conf import webhook_settings
@@ -72,10 +73,8 @@ def _in_batches(
     show: Callable[[int], None],
     prune: Callable[[DeliveryQuerySet], None],
 ) -> int:
-    count, begin = 0, None
+    count, left = 0, old
     while True:
-        # Those that were pruned before it are not looked at again.
-        left = old if begin is None else old.filter(received_at__gte=begin)
         found = left.order_by("received_at", "pk").values_list("pk", "received_at")
         rows = list(found[: size * _NEIGHBOURS])
         keys = [key for key, _ in rows]
@@ -86,7 +85,9 @@ def _in_batches(
             time.sleep((time.monotonic() - began) * _PAUSE)
         if len(rows) < size * _NEIGHBOURS:
             return count
-        begin = rows[-1][1]
+        # Those before it have had their turn: another process may have them locked.
+        last, moment = rows[-1]
+        left = old.filter(Q(received_at__gt=moment) | Q(pk__gt=last), received_at__gte=moment)
 
 
 def _prune_batch(batch: DeliveryQuerySet, prune: Callable[[DeliveryQuerySet], None]) -> int:

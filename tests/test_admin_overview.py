@@ -187,11 +187,13 @@ def test_charts__say_that_many_are_counted_for_fewer_days(admin_client, monkeypa
         came(NOW - timedelta(days=day), project="web")
     assert "Deliveries of the last 30 days" in page(admin_client, OVERVIEW).words
     monkeypatch.setattr(buckets, "MAX_ARRIVALS", 4)
+    monkeypatch.setattr(buckets, "MIN_DAYS", 2)
     words = page(admin_client, OVERVIEW).words
     assert "Deliveries of the last 2 days" in words
     assert (
         "So many that of the last 30 days only those are counted, here and under projects and "
-        "hooks, that the newest 4 deliveries came on." in words
+        "hooks, that the newest 4 deliveries came on, and no fewer than 2. Who has been silent for "
+        "longer is not seen." in words
     )
     assert "Deliveries in 2 days" in words
 

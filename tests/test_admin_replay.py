@@ -202,6 +202,19 @@ def test_plan__of_many_says_which_it_is_about(admin_client, connect, nothing_run
     assert "What follows" not in plan(admin_client, "?states=dead&limit=1000").words
 
 
+def test_plan__can_be_started_where_only_those_behind_would_be_run(
+    admin_client, connect, nothing_runs
+):
+    connect()
+    old = [row.pk for row in dead(1001)][:1000]
+    Delivery.objects.filter(pk__in=old).update(body_pruned_at=timezone.now())
+    words = plan(admin_client, "?states=dead").words
+    assert "None of these would be run." in words
+    assert "1000 left alone: their bytes have been pruned." in words
+    assert "What receivers did outside this site’s database cannot be undone." in words
+    assert "Nothing would be run." in plan(admin_client, "?states=dead&limit=1000").words
+
+
 def test_plan__of_more_than_are_counted_says_so(admin_client, connect, nothing_runs):
     connect()
     dead(MAX_COUNTED + 1)

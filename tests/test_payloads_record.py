@@ -5,7 +5,7 @@ import json
 import pickle
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Any
@@ -230,3 +230,15 @@ def test_keys_of__newest_first():
 
 def test_one_of__is_an_enumeration_of_text():
     assert issubclass(ArtifactStatus, StrEnum)
+
+
+def test_record__reads_a_field_without_keys_as_its_default():
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Noted(Record):
+        name: str | None = record.text("name")
+        notes: list[str] = field(default_factory=list)
+        is_new: bool = True
+
+    read = Noted.read({"name": "web", "notes": ["x"], "is_new": False})
+    assert (read.name, read.notes, read.is_new) == ("web", [], True)
+    assert read.notes is read.notes is not Noted.read({}).notes

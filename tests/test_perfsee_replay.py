@@ -79,6 +79,11 @@ def test_plan__of_many_says_which_it_is_about(receivers):
         "well.\n1000 deliveries would be run again, with 2000 runs of receivers." in written
     )
     assert "are selected" not in perfsee_replay("--limit=1000")
+    Delivery.objects.filter(pk__lt=Delivery.objects.latest("pk").pk).update(
+        body_pruned_at=timezone.now()
+    )
+    assert "--yes to carry it out" in perfsee_replay()
+    assert "--yes to carry it out" not in perfsee_replay("--limit=1000")
 
 
 def test_plan__as_json(receivers):

@@ -180,3 +180,12 @@ def test_command__says_that_all_is_kept():
 def test_command__refuses_an_impossible_batch(kept):
     with pytest.raises(CommandError, match="--batch-size has to be 1 or more"):
         perfsee_prune("--batch-size=0")
+
+
+def test_prune__ends_where_another_process_has_all_of_one_moment_locked(db):
+    for _number in range(10):
+        store()
+    Delivery.objects.update(received_at=timezone.now())
+    shown: list[int] = []
+    pruning._in_batches(Delivery.objects.all(), 1, shown.append, lambda _batch: None)
+    assert len(shown) == 10

@@ -309,11 +309,11 @@ def test_plan__of_more_than_are_counted(connect, monkeypatch):
     connect()
     monkeypatch.setattr(ordering, "MAX_COUNTED", 3)
     rows = [row.pk for row in dead(5)]
-    last = store(state="succeeded").pk
+    store(state="succeeded")
     dead_ones = Selection(states=("dead",))
     for limit, matching, selected, ceiling in (
-        (None, 4, 4, last),
-        (9, 4, 4, last),
+        (None, 4, 4, rows[4]),
+        (9, 4, 4, rows[4]),
         (4, 4, 4, rows[3]),
         (3, 4, 3, rows[2]),
     ):
@@ -375,6 +375,35 @@ def test_start__leaves_many_to_be_counted_by_the_first_batch(nothing_runs, monke
     dead(1)
     assert replay.total_of(asked) == 5, "it has been counted"
     assert [replay.open_batch(asked.pk) for _ in range(3)] == [rows[2:4], rows[4:], None]
+
+
+@pytest.mark.parametrize("limit", [None, 6])
+def test_start__of_many_reaches_no_further_than_what_was_found(nothing_runs, monkeypatch, limit):
+    monkeypatch.setattr(ordering, "MAX_COUNTED", 3)
+    rows = [row.pk for row in dead(5)]
+    late = store(state="failed")
+    asked = started(Selection(states=("dead",)), limit=limit)
+    Delivery.objects.filter(pk=late.pk).update(state="dead")
+    assert asked.ceiling == rows[-1]
+    assert replay.open_batch(asked.pk) == rows
+
+
+@pytest.mark.django_db(transaction=True)
+def test_open_batch__counts_many_before_it_locks_anything(nothing_runs, monkeypatch):
+    monkeypatch.setattr(ordering, "MAX_COUNTED", 3)
+    dead(5)
+    asked = started(batch_size=2)
+    counts: list[bool] = []
+
+    def look(execute, sql, params, many, context):
+        if "COUNT(" in sql:
+            counts.append(connection.in_atomic_block)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(look):
+        replay.open_batch(asked.pk)
+        replay.open_batch(asked.pk)
+    assert counts == [False]
 
 
 def test_start__counts_many_within_its_limit(nothing_runs, monkeypatch):

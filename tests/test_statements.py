@@ -1,10 +1,13 @@
 """Statements that are made once do what those would that Django makes anew."""
 
+import gc
+import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from django.db import DataError, IntegrityError, connection, transaction
+from django.db import DataError, IntegrityError, connection, connections, transaction
 
 from perfsee_webhooks.envelope import Envelope, kept_headers
 from perfsee_webhooks.models import Delivery
@@ -77,3 +80,21 @@ def test_statement__is_sent_by_each_thread_on_its_own_connection(envelope):
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(read, range(32)))
     assert found == [[[dict(envelope.headers)]]] * 32
+
+
+@pytest.mark.django_db(transaction=True)
+def test_statement__keeps_no_connection_of_the_thread_that_made_it(envelope):
+    insert(Delivery, Delivery.columns_of(envelope), using="default")
+    named = Statement(Delivery.objects.filter(delivery_id=ID).values_list("headers").query)
+    kept: list[weakref.ref[object]] = []
+
+    def read() -> None:
+        named.rows("default", delivery_id="one")
+        kept.append(weakref.ref(connections["default"]))
+        connection.close()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    thread.join()
+    gc.collect()
+    assert kept[0]() is None

@@ -122,6 +122,7 @@ def _of_month(now: datetime) -> dict[str, Any]:
         "days": buckets.DAYS,
         "counted_days": counted_days,
         "max_arrivals": buckets.MAX_ARRIVALS,
+        "min_days": buckets.MIN_DAYS,
         "rhythms": known[:MAX_RHYTHMS],
         "rhythms_left_out": max(len(known) - MAX_RHYTHMS, 0),
         "silent": [rhythm for rhythm in known if rhythm.is_silent],

@@ -30,7 +30,7 @@ def plan_as_json(plan: replaying.Plan) -> dict[str, Any]:
 def lines_of(plan: replaying.Plan, selection: replaying.Selection) -> Iterator[str]:
     """Yield the lines that tell a person of a plan."""
     yield f"Chosen: {', '.join(selection.described)}."
-    if plan.looked_at < plan.selected:
+    if plan.reaches_further:
         yield (
             f"{counted(plan.selected).capitalize()} are selected. What follows is about the first "
             f"{plan.looked_at}; those behind them are run as well."
@@ -54,7 +54,7 @@ def lines_of(plan: replaying.Plan, selection: replaying.Selection) -> Iterator[s
     yield from (f"{count} {why}." for why, count in left_alone.items() if count)
     for label, count in plan.gone:
         yield f"{label} has run on {count} of them and is not connected any more."
-    if plan.opened:
+    if plan.opened or plan.reaches_further:
         yield "Nothing has been run. Add --dry-run to try it out, --yes to carry it out."
 
 

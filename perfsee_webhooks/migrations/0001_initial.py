@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
                 ('requested_by', models.CharField(help_text='Who asked for it.', max_length=150)),
                 ('requested_at', models.DateTimeField(auto_now_add=True, help_text='When it was asked for.')),
                 ('reason', models.CharField(blank=True, help_text='Why it was asked for.', max_length=200)),
-                ('selected', models.PositiveIntegerField(default=0, help_text='How many deliveries it was for when it was started; empty if they are many, and were not counted yet.', null=True)),
+                ('selected', models.PositiveIntegerField(default=0, help_text='How many deliveries it is for, from when it was started; of many, from when its first batch was opened, and empty before.', null=True)),
                 ('accepted', models.PositiveIntegerField(default=0, help_text='How many deliveries were opened again.')),
                 ('skipped', models.PositiveIntegerField(default=0, help_text='How many were left alone: being run just then, or without their bytes.')),
                 ('batch_size', models.PositiveIntegerField(default=100, help_text='How many deliveries are opened at once.')),

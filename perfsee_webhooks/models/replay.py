@@ -88,8 +88,8 @@ class Replay(models.Model):
     selected = models.PositiveIntegerField(
         null=True,
         default=0,
-        help_text="How many deliveries it was for when it was started; empty if they are many, and "
-        "were not counted yet.",
+        help_text="How many deliveries it is for, from when it was started; of many, from when its "
+        "first batch was opened, and empty before.",
     )
     accepted = models.PositiveIntegerField(
         default=0, help_text="How many deliveries were opened again."
@@ -157,6 +157,11 @@ class Replay(models.Model):
         """How many deliveries it is for, in words."""
         return counted(MAX_COUNTED + 1) if self.selected is None else str(self.selected)
 
+    def count(self, selected: int) -> None:
+        """Note how many deliveries it is for, unless that was known."""
+        uncounted = Replay.objects.on_primary().filter(pk=self.pk, selected=None)
+        uncounted.update(selected=selected)
+
     def pause(self) -> bool:
         """Open no more deliveries for now; False if it is not running."""
         return self._change({self.State.RUNNING}, state=self.State.PAUSED)
@@ -185,7 +190,6 @@ class Replay(models.Model):
             {self.State.RUNNING},
             seen_at=self.cursor,
             cursor=to,
-            selected=self.selected,
             accepted=self.accepted + accepted,
             skipped=self.skipped + skipped,
             next_batch_at=next_batch_at,

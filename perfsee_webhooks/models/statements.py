@@ -63,7 +63,6 @@ class _Made(NamedTuple):
     sql: str
     parameters: tuple[_Parameter, ...]
     compiler: Any
-    converters: Any
 
 
 class Statement:
@@ -100,8 +99,9 @@ class Statement:
             found = cursor.fetchall()
         made = self._made_for(using)
         compiler = copy(made.compiler)
-        compiler.connection = connections[using]  # that of this thread
-        return list(compiler.apply_converters(found, made.converters))
+        compiler.connection = connections[using]
+        selected = [expression for expression, *_names in compiler.select]
+        return list(compiler.apply_converters(found, compiler.get_converters(selected)))
 
     def _made_for(self, using: str) -> _Made:
         if using not in self._made:
@@ -109,10 +109,8 @@ class Statement:
             made = compiler.as_sql()
             # An INSERT could be several.
             sql, parameters = made[0] if isinstance(made, list) else made
-            selected = [expression for expression, *_names in compiler.select or ()]
-            converters = compiler.get_converters(selected)
-            made_of = tuple(map(_Parameter.of, parameters))
-            self._made[using] = _Made(sql, made_of, compiler, converters)
+            compiler.connection = None  # each thread has its own
+            self._made[using] = _Made(sql, tuple(map(_Parameter.of, parameters)), compiler)
         return self._made[using]
 
     def _compiler(self, using: str) -> Any:
@@ -122,8 +120,8 @@ class Statement:
 class _Insert(Statement):
     """An INSERT of one row that names these columns.
 
-    Where there is `ON CONFLICT`, a broken rule of uniqueness is found before anything is written,
-    which is cheaper than an INSERT that fails.
+    PostgreSQL finds a broken rule of uniqueness before it writes anything, which is cheaper than an
+    INSERT that fails. What other databases have in its place passes other broken rules over, too.
     """
 
     def __init__(self, model: type[models.Model], names: tuple[str, ...]) -> None:
@@ -145,7 +143,7 @@ class _Insert(Statement):
 
     def _compiler(self, using: str) -> Any:
         compiler = super()._compiler(using)
-        if connections[using].features.supports_update_conflicts_with_target:
+        if connections[using].vendor == "postgresql":
             compiler.query.on_conflict = OnConflict.IGNORE
         compiler.returning_fields = [self._model._meta.pk]
         return compiler

@@ -18,6 +18,7 @@ from .rhythms import Arrivals
 
 HOURS: Final = 24
 DAYS: Final = 30
+MIN_DAYS: Final = 7
 # Of a site that receives more within `DAYS`, fewer days are counted.
 MAX_ARRIVALS: Final = 100_000
 
@@ -90,14 +91,15 @@ def hours(now: datetime) -> list[Bucket]:
 def counted_days(now: datetime) -> int:
     """Return for how many days there are figures: whole ones, today included.
 
-    `DAYS`, or fewer if more than `MAX_ARRIVALS` deliveries came within them.
+    `DAYS`, or fewer if more than `MAX_ARRIVALS` deliveries came within them, but never fewer than
+    `MIN_DAYS`: who has gone silent is seen in them.
     """
     newest = Delivery.objects.order_by("-received_at", "-pk").values_list("received_at", flat=True)
     beyond = newest[MAX_ARRIVALS : MAX_ARRIVALS + 1].first()
     if beyond is None:
         return DAYS
     whole = (_local(now).date() - _local(beyond).date()).days
-    return min(max(whole, 1), DAYS)
+    return min(max(whole, MIN_DAYS), DAYS)
 
 
 def arrivals(now: datetime, number: int = DAYS) -> list[Arrivals]:

@@ -9,7 +9,7 @@ empty one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -33,7 +33,10 @@ class Record:
     """One object of a payload. It is true unless nothing at all was sent."""
 
     raw: Raw = field(default_factory=lambda: values.NOTHING, repr=False, compare=False)
-    """The object as it was sent, with the keys that this version does not know."""
+    """The object as it was sent, with the keys that this version does not know.
+
+    Fields are read from it when they are first asked for, so leave it as it is.
+    """
 
     def __bool__(self) -> bool:
         return bool(self.raw) or self != type(self)()
@@ -151,7 +154,7 @@ def _declarations_of(kind: type[Record]) -> dict[str, tuple[tuple[str, ...], _Re
     return {
         declared.name: (
             declared.metadata.get(_KEYS, ()),
-            declared.metadata.get(_READ) or _always(declared.default),
+            declared.metadata.get(_READ) or _always(declared),
             declared.default,
         )
         for declared in fields(kind)
@@ -159,6 +162,9 @@ def _declarations_of(kind: type[Record]) -> dict[str, tuple[tuple[str, ...], _Re
     }
 
 
-def _always(default: Any) -> _Read:
-    """Return the reader of a field that is not declared: it has its default."""
-    return lambda _raw: default
+def _always(plain: Field[Any]) -> _Read:
+    """Return the reader of a field that is not declared with keys: it has its default."""
+    if plain.default_factory is not MISSING:
+        make = plain.default_factory
+        return lambda _raw: make()
+    return lambda _raw: plain.default

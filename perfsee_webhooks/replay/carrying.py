@@ -43,16 +43,18 @@ def open_batch(primary_key: int) -> list[int] | None:
     """
     database = router.db_for_write(Delivery)
     now = timezone.now()
+    due = Replay.objects.using(database).due(now).filter(pk=primary_key)
+    uncounted = due.filter(selected=None).first()
+    if uncounted is not None:
+        # Many take a while: nobody waits for it here, and nothing is locked.
+        uncounted.count(total_of(uncounted))
     with transaction.atomic(using=database):
-        due = Replay.objects.using(database).due(now).filter(pk=primary_key)
         replay = due.select_for_update().first()
         return None if replay is None else _open_next(replay, now)
 
 
 def _open_next(replay: Replay, now: datetime) -> list[int]:
     size = min(replay.batch_size, replay.per_minute or replay.batch_size)
-    # Nobody waits for it here.
-    replay.selected = total_of(replay)
     keys = Selection.from_json(replay.selection).after(replay.cursor, replay.ceiling, size)
     looked_at = Delivery.objects.on_primary().filter(pk__in=keys)
     accepted = looked_at.reopen(replay)

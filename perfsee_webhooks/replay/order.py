@@ -71,8 +71,7 @@ class Extent:
 
     matching:  how many deliveries the selection finds
     selected:  how many of these are within the limit
-    ceiling:   the primary key of the last of those; of the last delivery that there is, where
-               that would have to be counted
+    ceiling:   the primary key of the last of those
     first:     the primary keys of the first `MAX_LOOKED_AT` of those
     """
 
@@ -100,12 +99,9 @@ def extent_of(selection: Selection, limit: int | None) -> Extent:
 
 def _ceiling(selection: Selection, limit: int | None) -> int:
     """Return up to where more deliveries reach than are counted."""
-    if limit is not None:
-        last = selection.deliveries().values_list("pk", flat=True)[limit - 1 : limit].first()
-        if last is not None:
-            return last
-    everything = Selection(up_to=selection.up_to).deliveries()
-    return everything.order_by("-pk").values_list("pk", flat=True).first() or 0
+    keys = selection.deliveries().values_list("pk", flat=True)
+    within = None if limit is None else keys[limit - 1 : limit].first()
+    return within or keys.order_by("-pk").first() or 0
 
 
 def start(

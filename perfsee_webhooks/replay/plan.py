@@ -60,6 +60,11 @@ class Plan:
     first: list[Delivery]
 
     @property
+    def reaches_further(self) -> bool:
+        """Whether deliveries are run that were not looked at."""
+        return self.looked_at < self.selected
+
+    @property
     def left_out(self) -> int:
         """How many the limit leaves out, of those that were counted."""
         return self.matching - self.selected
