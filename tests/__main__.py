@@ -18,7 +18,7 @@ REST = ("-m", "not kill and not browser and not once and not engine", "-n", "aut
 # To count lines makes tests take nearly twice as long, and those of the quickest database tell of
 # all.
 COUNTED = ("-m", "not kill and not browser and not once", "-n", "auto", "-q")
-ONCE = ("-m", "(browser or once or engine) and not kill", "-n", "2", "-q")
+ONCE = ("-m", "(browser or once or engine) and not kill", "-n", "4", "-q")
 KILLS = ("-m", "kill", "-q")
 KILLS_OF_EACH = ("-m", "kill and not once", "-q")
 PARTS = {

@@ -59,7 +59,7 @@ def press(page: Page, name: str) -> None:
 
 def test_replay__moves_by_itself_and_is_paused_resumed_and_cancelled(page: Page, long):
     page.goto(long)
-    expect(page.get_by_text(f"{NUMBER} deliveries would be run again")).to_be_visible()
+    expect(page.get_by_text(f"{NUMBER} deliveries are selected")).to_be_visible()
     page.get_by_label("Reason").fill("The chat is back")
     press(page, "Start this replay")
     expect(page.get_by_text(f"of {NUMBER} deliveries is started.")).to_be_visible()
