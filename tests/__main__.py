@@ -17,12 +17,15 @@ MINIMUM_COVERAGE = 97
 REST = ("-m", "not kill and not browser and not once and not engine", "-n", "auto", "-q")
 # To count lines makes tests take nearly twice as long, and those of the quickest database tell of
 # all.
-COUNTED = ("-m", "not kill and not browser and not once", "-n", "auto", "-q")
+COUNTED = (
+    *("-m", "not kill and not browser and not once"),
+    *("-k", "not test_engines or db", "-n", "auto", "-q"),
+)
 ONCE = ("-m", "(browser or once or engine) and not kill", "-n", "4", "-q")
 KILLS = ("-m", "kill", "-q")
 KILLS_OF_EACH = ("-m", "kill and not once", "-q")
 PARTS = {
-    "sqlite": ((*COUNTED, "-k", "not test_engines or db"), KILLS_OF_EACH),
+    "sqlite": (COUNTED, KILLS_OF_EACH),
     "postgresql": (REST, ONCE, KILLS),
 }
 COVERAGE = ("-m", "coverage", "run")
@@ -34,7 +37,7 @@ def main(arguments: list[str]) -> int:
     for database, parts in PARTS.items():
         lines = ""
         for part in [arguments] if arguments else parts:
-            how = COVERAGE if arguments or part[: len(COUNTED)] == COUNTED else ()
+            how = COVERAGE if arguments or part == COUNTED else ()
             command = (*how, "-m", "pytest", "--database", database, *part)
             lines, status = run_and_read("-X", "dev", *command)
             if status != 0:

@@ -11,7 +11,7 @@ from django.db import models
 from django.utils import timezone
 
 from ..conf import webhook_settings
-from .statements import Given, Statement, updating
+from .statements import Given, Statement, column_names, updating
 
 if TYPE_CHECKING:
     from .delivery import Delivery
@@ -55,7 +55,7 @@ def _leased_with(
     found = _leased(model).rows(using, id=primary_key, token=token)
     if not found:
         return None
-    columns, replay_columns = _columns(model), _columns(_replay_model())
+    columns, replay_columns = column_names(model), column_names(_replay_model())
     same_body_as, *values = found[0]
     delivery = model.from_db(using, columns, values[: len(columns)])
     delivery.same_body_as = same_body_as
@@ -117,9 +117,9 @@ def _leased(model: type[Delivery]) -> Statement:
     leased = model.objects.filter(
         pk=Given.of(model, "id"), lease_token=Given.of(model, "token", column="lease_token")
     )
-    replay_columns = [f"replay__{name}" for name in _columns(_replay_model())]
+    replay_columns = [f"replay__{name}" for name in column_names(_replay_model())]
     named = models.Subquery(earlier.values("delivery_id")[:1])
-    rows = leased.order_by().values_list(named, *_columns(model), *replay_columns)
+    rows = leased.order_by().values_list(named, *column_names(model), *replay_columns)
     return Statement(rows.query)
 
 
@@ -131,11 +131,6 @@ def _change_of_leased(model: type[Delivery], names: tuple[str, ...]) -> Statemen
         lease_token=Given.of(model, "token", column="lease_token"),
     )
     return Statement(updating(leased, **{name: Given.of(model, name) for name in names}))
-
-
-@cache
-def _columns(model: type[models.Model]) -> tuple[str, ...]:
-    return tuple(field.attname for field in model._meta.concrete_fields)
 
 
 def _replay_model() -> Any:

@@ -161,6 +161,7 @@ class Replay(models.Model):
         """Note how many deliveries it is for, unless that was known."""
         uncounted = Replay.objects.on_primary().filter(pk=self.pk, selected=None)
         uncounted.update(selected=selected)
+        self.selected = selected
 
     def pause(self) -> bool:
         """Open no more deliveries for now; False if it is not running."""

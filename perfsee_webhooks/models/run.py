@@ -16,7 +16,7 @@ from ..exceptions import GiveUp
 from ..signals import MAX_LABEL_LENGTH
 from ..text import lines, one_line
 from .delivery import Delivery
-from .statements import Given, Statement, insert
+from .statements import Given, Statement, column_names, insert
 
 MAX_ASKER_LENGTH: Final = 150
 _MAX_EXCEPTION_LENGTH: Final = 500
@@ -201,7 +201,7 @@ class ReceiverRun(models.Model):
         self.outcome = outcome
         self.duration = _since(self.started_at)
         database = router.db_for_write(ReceiverRun)
-        columns = {name: getattr(self, name) for name in _columns()}
+        columns = {name: getattr(self, name) for name in column_names(ReceiverRun, without="id")}
         self.pk = insert(ReceiverRun, columns, using=database)
         self._state.adding, self._state.db = False, database
 
@@ -212,7 +212,7 @@ def runs_of(delivery: Delivery) -> list[ReceiverRun]:
     They are read from the database that is written to, which knows the last one already.
     """
     database = router.db_for_write(ReceiverRun)
-    columns = _columns_of_history()
+    columns = column_names(ReceiverRun, without="traceback")
     return [
         ReceiverRun.from_db(database, columns, values)
         for values in _history().rows(database, delivery=delivery.pk)
@@ -222,20 +222,8 @@ def runs_of(delivery: Delivery) -> list[ReceiverRun]:
 @cache
 def _history() -> Statement:
     runs = ReceiverRun.objects.filter(delivery=Given.of(ReceiverRun, "delivery"))
-    return Statement(runs.order_by("pk").values_list(*_columns_of_history()).query)
-
-
-@cache
-def _columns_of_history() -> tuple[str, ...]:
-    return ("id", *(name for name in _columns() if name != "traceback"))
-
-
-@cache
-def _columns() -> tuple[str, ...]:
-    """Return the columns that a run is stored with: all but its primary key."""
-    return tuple(
-        field.attname for field in ReceiverRun._meta.concrete_fields if not field.primary_key
-    )
+    columns = column_names(ReceiverRun, without="traceback")
+    return Statement(runs.order_by("pk").values_list(*columns).query)
 
 
 def _since(moment: datetime) -> timedelta:

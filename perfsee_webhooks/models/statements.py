@@ -170,6 +170,13 @@ def updating(rows: models.QuerySet[Any], **changes: Any) -> UpdateQuery:
 
 
 @cache
+def column_names(model: type[models.Model], *, without: str = "") -> tuple[str, ...]:
+    """Return the names of a model's columns, in their order, without one of them."""
+    names = (field.attname for field in model._meta.concrete_fields)
+    return tuple(name for name in names if name != without)
+
+
+@cache
 def _insert_of(model: type[models.Model], names: tuple[str, ...]) -> _Insert:
     return _Insert(model, names)
 

@@ -74,6 +74,7 @@ def failure_groups(since: datetime) -> list[FailureGroup]:
 
 def _newest() -> ReceiverRunQuerySet:
     """Return the newest `MAX_FAILURES` failures, by the primary key before them."""
+    # None of them has succeeded: said for the sake of the index of those that have not.
     failures = ReceiverRun.objects.failures().exclude(outcome=ReceiverRun.Outcome.SUCCEEDED)
     keys = failures.order_by("-pk").values_list("pk", flat=True)
     before = keys[MAX_FAILURES : MAX_FAILURES + 1].first()

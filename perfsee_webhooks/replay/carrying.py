@@ -47,7 +47,7 @@ def open_batch(primary_key: int) -> list[int] | None:
     uncounted = due.filter(selected=None).first()
     if uncounted is not None:
         # Many take a while: nobody waits for it here, and nothing is locked.
-        uncounted.count(total_of(uncounted))
+        total_of(uncounted)
     with transaction.atomic(using=database):
         replay = due.select_for_update().first()
         return None if replay is None else _open_next(replay, now)
@@ -71,11 +71,11 @@ def _open_next(replay: Replay, now: datetime) -> list[int]:
 
 
 def total_of(replay: Replay) -> int:
-    """Return how many deliveries a replay is for. Many are counted now, which may take a while."""
-    if replay.selected is not None:
-        return replay.selected
-    selection = Selection.from_json(replay.selection)
-    return selection.deliveries().filter(pk__lte=replay.ceiling).count()
+    """Return how many deliveries a replay is for. Many are counted once, which may take a while."""
+    if replay.selected is None:
+        selection = Selection.from_json(replay.selection)
+        replay.count(selection.deliveries().filter(pk__lte=replay.ceiling).count())
+    return replay.selected or 0
 
 
 def carry_on(primary_key: int, *, may_go_on: Callable[[], bool] = lambda: True) -> list[int] | None:
