@@ -137,7 +137,10 @@ def _log_refusal(kept: Rejection | None) -> None:
 
 
 def _answer(status: int, code: str, reason: str) -> JsonResponse:
-    return JsonResponse({"error": code, "reason": reason}, status=status)
+    answer = JsonResponse({"error": code, "reason": reason}, status=status)
+    # Else it goes in chunks where there is no `CommonMiddleware`, to readers that may not know them.
+    answer["Content-Length"] = str(len(answer.content))
+    return answer
 
 
 class _Readable(Protocol):

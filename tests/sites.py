@@ -39,6 +39,9 @@ UVICORN = (
     "--lifespan=off",
     "example_project.asgi:application",
 )
+# The site with the receiver in front of it.
+GUNICORN_FRONTED = (*GUNICORN_THREADS[:-1], "tests.fronted:wsgi")
+UVICORN_FRONTED = (*UVICORN[:-1], "tests.fronted:asgi")
 
 _LISTENING = re.compile(
     r"(?:Listening at:|Uvicorn running on|development server at) (http://[^/\s]+)"

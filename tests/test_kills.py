@@ -36,6 +36,7 @@ pytestmark = pytest.mark.kill
 
 DELIVERIES = int(os.environ.get("KILL_DELIVERIES", "600"))
 SENDERS = 8
+APPLICATIONS = {"inline": "example_project.wsgi", "tasks": "tests.fronted:wsgi"}
 RECEIVERS = ("write_and_linger", "write_and_fail_sometimes", "write_later")
 SETTLE_SECONDS = 300
 UNANSWERED = 0
@@ -126,7 +127,7 @@ def test_kills__lose_nothing_and_run_nothing_twice(
     python = [sys.executable]
     web = Victim(
         command=[*python, "-m", "gunicorn", "--worker-class=gthread", "--threads=4", "--workers=2"]
-        + ["--no-control-socket", f"--bind=127.0.0.1:{port}", "example_project.wsgi"],
+        + ["--no-control-socket", f"--bind=127.0.0.1:{port}", APPLICATIONS[processing]],
         environment=environment,
     )
     jobs = [["perfsee_sweep", "--watch=0.5"], ["perfsee_sweep", "--watch=0.5"]]

@@ -34,7 +34,7 @@ ROWS = (
     {"replay"},
     {"sweep", "doctor", "pruning"},
     {"views", "admin", "api", "management", "health", "prometheus"},
-    {"urls"},
+    {"urls", "handlers"},
     {"checks"},
     {"apps"},
     # What a site's own tests import, and nothing else.

@@ -15,7 +15,16 @@ import pytest
 from perfsee_webhooks.samples import sample_body
 from perfsee_webhooks.sending import perfsee_headers
 
-from .sites import GUNICORN_SYNC, GUNICORN_THREADS, SECRET, UVICORN, Site, running_site
+from .sites import (
+    GUNICORN_FRONTED,
+    GUNICORN_SYNC,
+    GUNICORN_THREADS,
+    SECRET,
+    UVICORN,
+    UVICORN_FRONTED,
+    Site,
+    running_site,
+)
 
 COPIES = 200
 SLEEP_SECONDS = 5
@@ -23,6 +32,8 @@ SERVERS = {
     "gunicorn-threads": GUNICORN_THREADS,
     "gunicorn-sync": GUNICORN_SYNC,
     "uvicorn": UVICORN,
+    "gunicorn-fronted": GUNICORN_FRONTED,
+    "uvicorn-fronted": UVICORN_FRONTED,
 }
 
 

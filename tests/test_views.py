@@ -18,6 +18,13 @@ from perfsee_webhooks.views import ReceiveView
 
 from .conftest import PATH
 from .sites import SECRET
+from .ways import WAYS, client_by
+
+
+@pytest.fixture(params=WAYS)
+def client(request) -> Client:
+    """Each test that posts does so in each way to the receiver."""
+    return client_by(request.param)
 
 
 def reason_of(answer) -> str:
@@ -61,6 +68,12 @@ def test_post__answers_with_and_without_the_last_slash(post, body, path):
 
 def test_reverse__gives_the_form_with_a_slash():
     assert reverse("perfsee_webhooks:receive") == PATH
+
+
+@pytest.mark.django_db
+def test_post__says_how_long_its_refusal_is(post, body):
+    answer = post(body, secret="another")
+    assert answer["Content-Length"] == str(len(answer.content))
 
 
 @pytest.mark.parametrize("method", ["get", "put", "patch", "delete", "head", "options", "trace"])

@@ -25,7 +25,16 @@ from urllib.parse import urlsplit
 
 from perfsee_webhooks.envelope import DELIVERY_HEADER, Envelope
 from perfsee_webhooks.models.rejection import MAX_UNVERIFIED_BODY_BYTES, strangers
-from tests.sites import GUNICORN_THREADS, SECRET, UVICORN, Site, migrate, running_site
+from tests.sites import (
+    GUNICORN_FRONTED,
+    GUNICORN_THREADS,
+    SECRET,
+    UVICORN,
+    UVICORN_FRONTED,
+    Site,
+    migrate,
+    running_site,
+)
 
 from . import framing, requests
 from .findings import Tally
@@ -33,7 +42,12 @@ from .memory import resident_megabytes
 from .wire import Attempt, Signer
 
 SERVERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {"gunicorn": GUNICORN_THREADS, "uvicorn": UVICORN}
+    {
+        "gunicorn": GUNICORN_THREADS,
+        "uvicorn": UVICORN,
+        "gunicorn-fronted": GUNICORN_FRONTED,
+        "uvicorn-fronted": UVICORN_FRONTED,
+    }
 )
 CONNECTIONS: Final = 4
 ANSWER_SECONDS: Final = 30
@@ -181,9 +195,9 @@ def run(tally: Tally, *, seconds: float, seed: int, server: str, folder: Path) -
     database = folder / f"{server}.sqlite3"
     url = f"sqlite:///{database}"
     migrate(url)
-    started = time.monotonic()
     with running_site(SERVERS[server], url) as site:
         fuzzer = Fuzzer(site, tally, f"{seed}/{server}")
+        started = time.monotonic()
         fuzzer.good("first")
         fuzzer.run(started + seconds / 2)
         halfway = resident_megabytes()

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+from django.core import signals
+from django.db import connection
+from django.test import RequestFactory
+from django.urls import NoReverseMatch
+
+from perfsee_webhooks import views
+from perfsee_webhooks.handlers import THREADS, ASGIReceiveHandler, ReceiveHandler
+from perfsee_webhooks.sending import perfsee_headers
+
+from .conftest import PATH
+from .sites import SECRET, UVICORN_FRONTED, running_site
+from .ways import WAYS, client_by, nobody, scope_of
+
+IN_FRONT = [way for way, ask in WAYS.items() if ask is not None]
+
+
+@pytest.fixture(params=IN_FRONT)
+def client(request):
+    return client_by(request.param)
+
+
+def scope(path: str = PATH, **changes: Any) -> dict[str, Any]:
+    return scope_of(RequestFactory().get(path).environ) | changes
+
+
+def asked(handler: ASGIReceiveHandler, *scopes: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """Ask a handler for all of these at once; return what it has sent for each."""
+
+    async def ask(one: dict[str, Any]) -> list[dict[str, Any]]:
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b""}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        await handler(one, receive, send)
+        return sent
+
+    async def ask_all() -> list[list[dict[str, Any]]]:
+        return await asyncio.gather(*map(ask, scopes))
+
+    return asyncio.run(ask_all())
+
+
+def test_wsgi__leaves_every_other_address_to_the_site():
+    handler = ReceiveHandler(lambda environ, _start_response: [environ["PATH_INFO"]])
+    for path in ("/", "/perfsee/", "/perfsee/webhook/x", "/perfsee/webhook//"):
+        assert handler({"PATH_INFO": path}, None) == [path]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"type": "lifespan"},
+        {"type": "websocket", "path": PATH},
+        {"type": "http", "path": "/"},
+        {"type": "http", "path": f"{PATH}x"},
+        {"type": "http", "path": f"/below{PATH}"},
+    ],
+)
+def test_asgi__leaves_everything_else_to_the_site(other):
+    left = []
+
+    async def application(scope, _receive, _send):
+        left.append(scope)
+
+    assert asked(ASGIReceiveHandler(application), other) == [[]]
+    assert left == [other]
+
+
+def test_asgi__knows_its_address_below_a_prefix():
+    (sent,) = asked(ASGIReceiveHandler(nobody), scope(f"/below{PATH}", root_path="/below"))
+    assert sent[0]["status"] == 405
+
+
+def test_asgi__has_no_more_threads_than_it_is_given():
+    used = set()
+
+    def note(**_given):
+        used.add(threading.get_ident())
+
+    signals.request_finished.connect(note)
+    try:
+        answers = asked(ASGIReceiveHandler(nobody, threads=2), *[scope() for _ in range(20)])
+    finally:
+        signals.request_finished.disconnect(note)
+    assert [start["status"] for start, _body in answers] == [405] * 20
+    assert len(used) <= 2
+    assert threading.get_ident() not in used
+
+
+def test_asgi__answers_nobody_who_went_away_before_the_end_of_the_body():
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    asyncio.run(ASGIReceiveHandler(nobody)(scope(), receive, nobody))
+
+
+@pytest.mark.django_db
+def test_asgi__goes_on_once_the_answer_has_left_even_where_nobody_takes_it(
+    body, connect, monkeypatch
+):
+    receiver = connect()
+
+    async def fail(*_arguments):
+        raise OSError("the client has gone")
+
+    monkeypatch.setattr(ASGIReceiveHandler, "send_response", fail)
+    with pytest.raises(OSError, match="the client has gone"):
+        client_by("asgi").post(
+            PATH, body, content_type="application/json", headers=perfsee_headers(body, SECRET)
+        )
+    assert receiver.call_count == 1
+
+
+@pytest.mark.django_db
+def test_answer__asks_no_middleware(post, body, settings):
+    settings.MIDDLEWARE = ["tests.test_handlers.middleware_that_answers"]
+    assert post(body).status_code == 204
+
+
+def middleware_that_answers(_get_response):
+    raise AssertionError("A middleware of the site was loaded.")
+
+
+def test_asgi__opens_no_more_connections_than_it_has_threads(site_database_url, body):
+    with running_site(UVICORN_FRONTED, site_database_url) as site:
+        with ThreadPoolExecutor(32) as pool:
+            answers = list(pool.map(lambda _: site.send(body), range(200)))
+        assert Counter(answer.status for answer in answers) == {204: 200}
+        if connection.vendor == "postgresql":
+            with psycopg.connect(site_database_url) as asking:
+                ((count,),) = asking.execute(_CONNECTIONS)
+            assert 1 <= count <= THREADS
+        site.wait_until_settled()
+        assert site.query("Delivery.objects.filter(state='succeeded').count()") == "200"
+
+
+_CONNECTIONS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND pid != pg_backend_pid()
+"""
+
+
+def test_answer__is_500_and_told_where_the_receiver_is_broken(client, monkeypatch, caplog):
+    def fail(*_arguments):
+        raise ValueError("a mistake")
+
+    monkeypatch.setattr(views, "kept_headers", fail)
+    client.raise_request_exception = False
+    answer = client.post(PATH, b"", content_type="application/json")
+    assert answer.status_code == 500
+    assert "Internal Server Error: /perfsee/webhook/" in caplog.text
+    assert "a mistake" in caplog.text
+
+
+def test_handlers__want_the_receiver_among_the_urls(settings):
+    settings.ROOT_URLCONF = "tests.admin_urls"
+    for handler in (ReceiveHandler, ASGIReceiveHandler):
+        with pytest.raises(NoReverseMatch, match="perfsee_webhooks"):
+            handler(nobody)
