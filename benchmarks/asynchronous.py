@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .rounds import Contender, bench, ours, per_second, rates
+from .rounds import IN_FRONT_ASGI, Contender, bench, ours, per_second, rates
 from .servers import durable_postgresql
 from .table import Report, figure
 
@@ -18,24 +18,33 @@ def run(*, full: bool) -> Report:
     with durable_postgresql() as url, bench(url) as measured:
         figures = []
         for server in servers:
-            mine = ours(server=server, application=_APPLICATION, environment={"POOL": "yes"})
+            pooled = {"POOL": "yes"}
+            mine = [
+                ours(server=server, application=_APPLICATION, environment=pooled),
+                ours(
+                    "receive in front", server=server, application=IN_FRONT_ASGI, environment=pooled
+                ),
+            ]
             bare = Contender(
-                name="bare async view",
+                name="bare async Django view",
                 server=server,
                 application=_APPLICATION,
                 environment={"PEER": "async"},
             )
-            loads = measured.measure([mine, bare], concurrency=_CONCURRENCY)
-            failed = sum(load.sent - load.succeeded for load in loads[mine.name])
-            note = f"{per_second(loads[mine.name])} and {per_second(loads[bare.name])}"
-            figures += [
-                figure(
-                    f"receive ÷ bare async Django view, on {server}, {_CONCURRENCY} at once",
-                    rates(loads[mine.name]),
-                    rates(loads[bare.name]),
-                    at_least=0.8,
-                    note=note,
-                ),
-                figure(f"requests that failed on {server}", [failed], [1], at_most=0),
-            ]
+            loads = measured.measure([*mine, bare], concurrency=_CONCURRENCY)
+            for each in mine:
+                failed = sum(load.sent - load.succeeded for load in loads[each.name])
+                note = f"{per_second(loads[each.name])} and {per_second(loads[bare.name])}"
+                figures += [
+                    figure(
+                        f"{each.name} ÷ {bare.name}, on {server}, {_CONCURRENCY} at once",
+                        rates(loads[each.name]),
+                        rates(loads[bare.name]),
+                        at_least=0.8,
+                        note=note,
+                    ),
+                    figure(
+                        f"{each.name}: requests that failed on {server}", [failed], [1], at_most=0
+                    ),
+                ]
     return Report(figures=figures)

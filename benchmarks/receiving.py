@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from .rounds import Bench, Contender, bench, of_stripe, ours, peer, per_second, rates
+from .rounds import (
+    IN_FRONT,
+    Bench,
+    Contender,
+    Loads,
+    bench,
+    of_stripe,
+    ours,
+    peer,
+    per_second,
+    rates,
+)
 from .servers import durable_postgresql, has_node
 from .table import Figure, Report, figure
 
 LOW: Final = 8
 HIGH: Final = 32
 
+RECEIVE: Final = ours()
+FRONT: Final = ours("receive in front", application=IN_FRONT)
 BARE: Final = peer("bare Django view", "bare")
 PLAIN: Final = Contender(name="bare WSGI", application="benchmarks.peers.plain:application")
 EXPRESS: Final = Contender(name="Express", server="node")
@@ -37,56 +51,50 @@ def run(*, full: bool) -> Report:
 
 def _on_granian(measured: Bench, concurrency: int) -> list[Figure]:
     node = (EXPRESS,) if has_node() else ()
-    loads = measured.measure(
-        [ours(), BARE, PLAIN, *node, STRIPE, STRIPE_STORING, *OTHERS], concurrency=concurrency
-    )
-    mine = rates(loads["receive"])
+    peers = [BARE, PLAIN, *node, STRIPE, STRIPE_STORING, *OTHERS]
+    loads = measured.measure([RECEIVE, FRONT, *peers], concurrency=concurrency)
     limits = {BARE.name: 0.95, STRIPE.name: 12.0, EXPRESS.name: 0.6}
     return [
-        figure(
-            f"receive ÷ {name}, {concurrency} at once",
-            mine,
-            rates(of_peer),
-            at_least=limits.get(name),
-            note=f"{per_second(loads['receive'])} and {per_second(of_peer)}",
+        compared(
+            loads, mine, of_peer, at_least=limits.get(of_peer.name), how=f", {concurrency} at once"
         )
-        for name, of_peer in loads.items()
-        if name != "receive"
+        for mine in (RECEIVE, FRONT)
+        for of_peer in peers
+        if mine is RECEIVE or of_peer.name in limits
     ]
 
 
 def _with_middleware(measured: Bench) -> list[Figure]:
     """Compare behind the middleware of `startproject`, as most sites have it."""
     middleware = {"MIDDLEWARE": "default"}
-    mine = ours(environment=middleware)
-    bare = Contender(name=BARE.name, environment={**BARE.environment, **middleware})
-    loads = measured.measure([mine, bare], concurrency=LOW)
-    return [
-        figure(
-            "receive ÷ bare Django view, with Django's usual middleware",
-            rates(loads[mine.name]),
-            rates(loads[bare.name]),
-            note=f"{per_second(loads[mine.name])} and {per_second(loads[bare.name])}",
-        )
-    ]
+    bare, mine, front = (
+        replace(each, environment={**each.environment, **middleware})
+        for each in (BARE, RECEIVE, FRONT)
+    )
+    loads = measured.measure([mine, front, bare], concurrency=LOW)
+    how = ", with Django's usual middleware"
+    return [compared(loads, each, bare, how=how) for each in (mine, front)]
 
 
 def _on_gunicorn(measured: Bench) -> list[Figure]:
-    mine = ours(server="gunicorn")
-    bare = Contender(name=BARE.name, server="gunicorn", environment=BARE.environment)
-    on_granian = ours("on granian")
+    mine, bare = (replace(each, server="gunicorn") for each in (RECEIVE, BARE))
+    on_granian = replace(RECEIVE, name="receive on granian")
     loads = measured.measure([mine, bare, on_granian], concurrency=LOW)
     return [
-        figure(
-            "receive ÷ bare Django view, both on gunicorn",
-            rates(loads[mine.name]),
-            rates(loads[bare.name]),
-            at_least=0.95,
-            note=f"{per_second(loads[mine.name])} and {per_second(loads[bare.name])}",
-        ),
-        figure(
-            "receive on gunicorn ÷ receive on granian",
-            rates(loads[mine.name]),
-            rates(loads[on_granian.name]),
-        ),
+        compared(loads, mine, bare, at_least=0.95, how=", both on gunicorn"),
+        compared(loads, mine, on_granian, how=", the first on gunicorn"),
     ]
+
+
+def compared(
+    loads: Loads, mine: Contender, other: Contender, *, at_least: float | None = None, how: str = ""
+) -> Figure:
+    """Return how one contender did beside another one."""
+    first, second = loads[mine.name], loads[other.name]
+    return figure(
+        f"{mine.name} ÷ {other.name}{how}",
+        rates(first),
+        rates(second),
+        at_least=at_least,
+        note=f"{per_second(first)} and {per_second(second)}",
+    )

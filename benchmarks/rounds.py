@@ -19,6 +19,9 @@ from .load import KINDS, Load, fire, require_wrk, write_requests
 from .servers import manage, serving
 
 STRIPE_ENDPOINT: Final = "00000000-0000-4000-8000-000000000001"
+# The app's receiver in front of the site's application.
+IN_FRONT: Final = "benchmarks.peers.fronted:wsgi"
+IN_FRONT_ASGI: Final = "benchmarks.peers.fronted:asgi"
 ROUNDS: Final = 3
 SECONDS: Final = 2.0
 _PATHS: Final = {"of_stripe": f"/stripe/webhook/{STRIPE_ENDPOINT}/"}

@@ -6,7 +6,7 @@ import tempfile
 from statistics import median
 from typing import Final
 
-from .rounds import ROUNDS, bench, execute, ours
+from .rounds import IN_FRONT, ROUNDS, bench, execute, ours
 from .table import Report, figure
 
 _CONCURRENCY: Final = 32
@@ -19,10 +19,13 @@ def run(*, full: bool) -> Report:
         with bench(*urls) as measured:
             # The file remembers what its tables were made with.
             execute(urls[1], "PRAGMA journal_mode = DELETE")
-            recommended = ours("SQLITE_OPTIONS", server="gunicorn-4", database_url=urls[0])
+            recommended = ours(
+                "SQLITE_OPTIONS", server="gunicorn-4", application=IN_FRONT, database_url=urls[0]
+            )
             default = ours(
                 "Django's default options",
                 server="gunicorn-4",
+                application=IN_FRONT,
                 database_url=urls[1],
                 environment={"SQLITE": "default"},
             )

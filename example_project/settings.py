@@ -13,7 +13,7 @@ import dj_database_url
 import django
 from django.core.management.utils import get_random_secret_key
 
-from perfsee_webhooks.conf import SQLITE_OPTIONS
+from perfsee_webhooks.conf import POSTGRESQL_OPTIONS, SQLITE_OPTIONS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -83,6 +83,9 @@ def _database() -> dict[str, Any]:
     )
     if database["ENGINE"] == "django.db.backends.sqlite3":
         database["OPTIONS"] = dict(SQLITE_OPTIONS)
+    if database["ENGINE"] == "django.db.backends.postgresql":
+        # Beside what the address says, such as the folder of the socket.
+        database["OPTIONS"] = {**database.get("OPTIONS", {}), **POSTGRESQL_OPTIONS}
     if database["ENGINE"] == "django.db.backends.mysql" and find_spec("MySQLdb") is None:
         # Without mysqlclient, which has to be compiled.
         import_module("pymysql").install_as_MySQLdb()

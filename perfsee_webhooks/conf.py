@@ -54,6 +54,14 @@ SQLITE_OPTIONS: Final[Mapping[str, Any]] = {
     "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
 }
 
+# More `OPTIONS` for PostgreSQL by psycopg 3: a statement that a connection has sent five times is
+# kept by the server, and neither read nor planned anew (`prepare_threshold`), since the values come
+# apart from it (`server_side_binding`).
+POSTGRESQL_OPTIONS: Final[Mapping[str, Any]] = {
+    "server_side_binding": True,
+    "prepare_threshold": 5,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secret:

@@ -138,7 +138,7 @@ def _log_refusal(kept: Rejection | None) -> None:
 
 def _answer(status: int, code: str, reason: str) -> JsonResponse:
     answer = JsonResponse({"error": code, "reason": reason}, status=status)
-    # Else it goes in chunks where there is no `CommonMiddleware`, to readers that may not know them.
+    # Where no `CommonMiddleware` says so, a server would send it in chunks.
     answer["Content-Length"] = str(len(answer.content))
     return answer
 

@@ -21,7 +21,10 @@ COUNTED = (
     *("-m", "not kill and not browser and not once"),
     *("-k", "not test_engines or db", "-n", "auto", "-q"),
 )
-ONCE = ("-m", "(browser or once or engine) and not kill", "-n", "4", "-q")
+ONCE = (
+    *("-m", "(browser or once or engine) and not kill"),
+    *("-n", "4", "--dist", "worksteal", "-q"),
+)
 KILLS = ("-m", "kill", "-q")
 KILLS_OF_EACH = ("-m", "kill and not once", "-q")
 PARTS = {

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from example_project.settings import *  # noqa: F403
 from example_project.settings import DATABASES
+from perfsee_webhooks.conf import POSTGRESQL_OPTIONS
 
 SECRET_KEY = "for tests alone"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -16,4 +17,7 @@ PERFSEE_WEBHOOKS = {
 }
 LOGGING = {"version": 1, "disable_existing_loggers": False}
 
+# A site in a process of its own has them; what runs in the process of the tests has Django's own.
+for option in POSTGRESQL_OPTIONS:
+    DATABASES["default"].get("OPTIONS", {}).pop(option, None)
 DATABASES["default"]["TEST"] = {"NAME": os.environ["TEST_DATABASE_NAME"]}

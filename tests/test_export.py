@@ -54,14 +54,17 @@ def table(**options):
 
 def store_many(number, body=b"{}"):
     Delivery.objects.bulk_create(
-        Delivery(
-            delivery_id=str(uuid.uuid4()),
-            event_type="bundle:finished",
-            body=body,
-            received_at=NOW,
-            state="succeeded",
-        )
-        for _ in range(number)
+        (
+            Delivery(
+                delivery_id=str(uuid.uuid4()),
+                event_type="bundle:finished",
+                body=body,
+                received_at=NOW,
+                state="succeeded",
+            )
+            for _ in range(number)
+        ),
+        batch_size=1000,
     )
 
 

@@ -18,9 +18,11 @@ from perfsee_webhooks.handlers import THREADS, ASGIReceiveHandler, ReceiveHandle
 from perfsee_webhooks.sending import perfsee_headers
 
 from .conftest import PATH
+from .documents import DOCS, blocks_of
 from .sites import SECRET, UVICORN_FRONTED, running_site
 from .ways import WAYS, client_by, nobody, scope_of
 
+PAGE = DOCS / "scaling.md"
 IN_FRONT = [way for way, ask in WAYS.items() if ask is not None]
 
 
@@ -164,6 +166,17 @@ def test_answer__is_500_and_told_where_the_receiver_is_broken(client, monkeypatc
     assert answer.status_code == 500
     assert "Internal Server Error: /perfsee/webhook/" in caplog.text
     assert "a mistake" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("title", "handler"), [("wsgi.py", ReceiveHandler), ("asgi.py", ASGIReceiveHandler)]
+)
+def test_scaling_md__shows_applications_that_receive(title, handler):
+    (block,) = [each for each in blocks_of(PAGE, "python") if f"# {title}" in each.code]
+    module: dict[str, Any] = {}
+    exec(block.code, module)  # noqa: S102  # the page's own
+    assert type(module["application"]) is handler
+    assert PATH in module["application"].paths
 
 
 def test_handlers__want_the_receiver_among_the_urls(settings):

@@ -308,11 +308,13 @@ def test_process__executes_no_more_statements_than_these(
     connect()
     # Whether MySQL has rolled the transaction back behind the receiver's back.
     mark = ["SAVEPOINT", "RELEASE"] if connection.vendor == "mysql" else []
-    with django_assert_num_queries(6 + len(mark)) as captured:
+    # The delivery with its body, which only MySQL's UPDATE does not return.
+    reading = ["SELECT"] if connection.vendor == "mysql" else []
+    with django_assert_num_queries(5 + len(mark) + len(reading)) as captured:
         process(delivery.pk)
     assert [query["sql"].split()[0] for query in captured] == [
         "UPDATE",  # the claim
-        "SELECT",  # the delivery with its body
+        *reading,
         "BEGIN",
         *mark,
         "UPDATE",  # the settled state, which is the fence

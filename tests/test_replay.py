@@ -53,14 +53,17 @@ def store(sample=events.BUNDLE_FINISHED, **columns):
 def dead(number):
     """Store so many dead deliveries, oldest first."""
     Delivery.objects.bulk_create(
-        Delivery(
-            delivery_id=str(uuid.uuid4()),
-            event_type=events.BUNDLE_FINISHED,
-            body=sample_body(events.BUNDLE_FINISHED),
-            received_at=NOW,
-            state="dead",
-        )
-        for _ in range(number)
+        (
+            Delivery(
+                delivery_id=str(uuid.uuid4()),
+                event_type=events.BUNDLE_FINISHED,
+                body=sample_body(events.BUNDLE_FINISHED),
+                received_at=NOW,
+                state="dead",
+            )
+            for _ in range(number)
+        ),
+        batch_size=1000,
     )
     return list(Delivery.objects.order_by("pk"))
 

@@ -14,7 +14,7 @@ from typing import Any
 import dj_database_url
 
 from benchmarks.load import SECRET, STRIPE_API_KEY
-from perfsee_webhooks.conf import SQLITE_OPTIONS
+from perfsee_webhooks.conf import POSTGRESQL_OPTIONS, SQLITE_OPTIONS
 
 SECRET_KEY = "of benchmarks"  # noqa: S105  # nobody else's
 DEBUG = False
@@ -53,10 +53,12 @@ def _database() -> dict[str, Any]:
     if database["ENGINE"] == "django.db.backends.sqlite3":
         if os.environ.get("SQLITE") != "default":
             database["OPTIONS"] = dict(SQLITE_OPTIONS)
-    elif os.environ.get("POOL") == "yes":
+        return database
+    # Beside what the address says, such as the folder of the socket.
+    database["OPTIONS"] = {**database.get("OPTIONS", {}), **POSTGRESQL_OPTIONS}
+    if os.environ.get("POOL") == "yes":
         database["CONN_MAX_AGE"] = 0
-        # Beside what the address says, such as the folder of the socket.
-        database.setdefault("OPTIONS", {})["pool"] = {"min_size": 8, "max_size": 8}
+        database["OPTIONS"]["pool"] = {"min_size": 8, "max_size": 8}
     return database
 
 

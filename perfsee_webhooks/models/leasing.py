@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import uuid
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.apps import apps
 from django.db import models
+from django.db.models.sql import Query
 from django.utils import timezone
 
 from ..conf import webhook_settings
-from .statements import Given, Statement, column_names, updating
+from .statements import Given, Returning, Statement, column_names, updating
 
 if TYPE_CHECKING:
     from .delivery import Delivery
@@ -30,40 +31,18 @@ def lease(model: type[Delivery], primary_key: int, *, using: str) -> Delivery | 
         "token": token,
         "lease_expires_at": now + webhook_settings.lease,
     }
-    if _lease_of_waiting(model).change(using, **given):
-        return _leased_with(model, primary_key, token, using=using)
+    taken = _Lease.of_waiting(model).take(model, using, **given)
+    if taken is not None:
+        return taken
     abandoned = model.objects.using(using).abandoned(now).filter(pk=primary_key)
     lost = abandoned.values_list("attempts", "lease_token").first()
     if lost is None:
         return None
     lost_attempt, lost_token = lost
-    if not _lease_of_abandoned(model).change(using, lost_token=lost_token, **given):
-        return None
-    taken_over = _leased_with(model, primary_key, token, using=using)
-    if taken_over is not None:
-        taken_over.lost_attempt = lost_attempt
-    return taken_over
-
-
-def _leased_with(
-    model: type[Delivery], primary_key: int, token: uuid.UUID, *, using: str
-) -> Delivery | None:
-    """Return the delivery that is leased with a token, with its replay.
-
-    Its `same_body_as` is the id of one that came before it with the very same body.
-    """
-    found = _leased(model).rows(using, id=primary_key, token=token)
-    if not found:
-        return None
-    columns, replay_columns = column_names(model), column_names(_replay_model())
-    same_body_as, *values = found[0]
-    delivery = model.from_db(using, columns, values[: len(columns)])
-    delivery.same_body_as = same_body_as
-    replayed = values[len(columns) :]
-    delivery.replay = (
-        _replay_model().from_db(using, replay_columns, replayed) if delivery.replay_id else None
-    )
-    return delivery
+    taken = _Lease.of_abandoned(model).take(model, using, lost_token=lost_token, **given)
+    if taken is not None:
+        taken.lost_attempt = lost_attempt
+    return taken
 
 
 def change_leased(
@@ -79,48 +58,80 @@ def change_leased(
     return bool(statement.change(using, id=primary_key, token=token, **changes))
 
 
-@cache
-def _lease_of_waiting(model: type[Delivery]) -> Statement:
-    waiting = model.objects.waiting(Given.of(model, "now", column="received_at"))
-    return _lease_of(model, waiting)
+class _Lease(NamedTuple):
+    """The statement that leases a row and returns it, and the two that do where none does both."""
 
+    whole: Returning
+    change: Statement
+    reading: Statement
 
-@cache
-def _lease_of_abandoned(model: type[Delivery]) -> Statement:
-    abandoned = model.objects.abandoned(Given.of(model, "now", column="received_at"))
-    return _lease_of(
-        model, abandoned.filter(lease_token=Given.of(model, "lost_token", column="lease_token"))
-    )
-
-
-def _lease_of(model: type[Delivery], rows: DeliveryQuerySet) -> Statement:
-    one = rows.filter(pk=Given.of(model, "id"))
-    return Statement(
-        updating(
-            one,
+    @classmethod
+    def of(cls, rows: DeliveryQuerySet) -> _Lease:
+        """Return the lease of one of these rows."""
+        model = rows.model
+        token = Given.of(model, "token", column="lease_token")
+        change = updating(
+            rows.filter(pk=Given.of(model, "id")),
             state=model.State.PROCESSING,
             attempts=models.F("attempts") + 1,
             next_attempt_at=None,
-            lease_token=Given.of(model, "token", column="lease_token"),
+            lease_token=token,
             lease_expires_at=Given.of(model, "lease_expires_at"),
         )
-    )
+        leased = model.objects.filter(pk=Given.of(model, "id"), lease_token=token)
+        return cls(
+            Returning(change, _values_of(model.objects.all())),
+            Statement(change),
+            Statement(_values_of(leased)),
+        )
+
+    @classmethod
+    @cache
+    def of_waiting(cls, model: type[Delivery]) -> _Lease:
+        """Return the lease of one that waits."""
+        return cls.of(model.objects.waiting(Given.of(model, "now", column="received_at")))
+
+    @classmethod
+    @cache
+    def of_abandoned(cls, model: type[Delivery]) -> _Lease:
+        """Return the lease of one that another process, known by its token, has abandoned."""
+        abandoned = model.objects.abandoned(Given.of(model, "now", column="received_at"))
+        lost_token = Given.of(model, "lost_token", column="lease_token")
+        return cls.of(abandoned.filter(lease_token=lost_token))
+
+    def take(self, model: type[Delivery], using: str, **given: Any) -> Delivery | None:
+        """Take it; return the delivery, with its replay and what came before it with its body."""
+        if Returning.is_taken_by(using):
+            found = self.whole.rows(using, **given)
+        else:
+            found = self.reading.rows(using, **given) if self.change.change(using, **given) else []
+        return _read(model, found[0], using=using) if found else None
 
 
-@cache
-def _leased(model: type[Delivery]) -> Statement:
-    earlier = (
-        model.objects.of_same_body(models.OuterRef("commit_hash"), models.OuterRef("body_sha256"))
-        .filter(pk__lt=models.OuterRef("pk"))
-        .order_by()
+# Of a replay, what those who run its deliveries ask for: Django loads the rest when asked to.
+_OF_REPLAY: Final = ("id", "receivers", "only", "requested_by")
+
+
+def _values_of(rows: DeliveryQuerySet) -> Query:
+    earlier = rows.model.objects.of_same_body(
+        models.OuterRef("commit_hash"), models.OuterRef("body_sha256")
     )
-    leased = model.objects.filter(
-        pk=Given.of(model, "id"), lease_token=Given.of(model, "token", column="lease_token")
+    earlier = earlier.filter(pk__lt=models.OuterRef("pk")).order_by()
+    replay = _replay_model().objects.filter(pk=models.OuterRef("replay")).order_by()
+    values = [earlier.values("delivery_id"), *(replay.values(name) for name in _OF_REPLAY)]
+    beside = [models.Subquery(each[:1]) for each in values]
+    return rows.order_by().values_list(*beside, *column_names(rows.model)).query
+
+
+def _read(model: type[Delivery], values: list[Any], *, using: str) -> Delivery:
+    same_body_as, *values = values
+    of_replay, columns = values[: len(_OF_REPLAY)], values[len(_OF_REPLAY) :]
+    delivery = model.from_db(using, column_names(model), columns)
+    delivery.same_body_as = same_body_as
+    delivery.replay = (
+        _replay_model().from_db(using, _OF_REPLAY, of_replay) if delivery.replay_id else None
     )
-    replay_columns = [f"replay__{name}" for name in column_names(_replay_model())]
-    named = models.Subquery(earlier.values("delivery_id")[:1])
-    rows = leased.order_by().values_list(named, *column_names(model), *replay_columns)
-    return Statement(rows.query)
+    return delivery
 
 
 @cache

@@ -5,7 +5,7 @@ To make one anew for each delivery takes longer than all else that is done with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from functools import cache
@@ -106,15 +106,46 @@ class Statement:
     def _made_for(self, using: str) -> _Made:
         if using not in self._made:
             compiler = self._compiler(using)
-            made = compiler.as_sql()
-            # An INSERT could be several.
-            sql, parameters = made[0] if isinstance(made, list) else made
+            sql, parameters = self._as_sql(compiler, using)
             compiler.connection = None  # each thread has its own
             self._made[using] = _Made(sql, tuple(map(_Parameter.of, parameters)), compiler)
         return self._made[using]
 
     def _compiler(self, using: str) -> Any:
         return self._query.clone().get_compiler(using=using)
+
+    def _as_sql(self, compiler: Any, _using: str) -> tuple[str, Sequence[Any]]:
+        made: Any = compiler.as_sql()
+        # An INSERT could be several.
+        sql, parameters = made[0] if isinstance(made, list) else made
+        return sql, parameters
+
+
+class Returning(Statement):
+    """An UPDATE that returns the values of a SELECT from each row that it has changed."""
+
+    def __init__(self, update: UpdateQuery, values: Query) -> None:
+        super().__init__(values)
+        self._update = update
+
+    @staticmethod
+    def is_taken_by(using: str) -> bool:
+        """Say whether a database takes one. Of MariaDB no UPDATE returns anything."""
+        connection = connections[using]
+        return (
+            connection.vendor in {"postgresql", "sqlite"}
+            and connection.features.can_return_columns_from_insert
+        )
+
+    def _as_sql(self, compiler: Any, using: str) -> tuple[str, Sequence[Any]]:
+        compiler.pre_sql_setup()
+        sql, parameters = self._update.clone().get_compiler(using=using).as_sql()
+        returned = [made for _expression, made, _alias in compiler.select]
+        columns = ", ".join(column for column, _parameters in returned)
+        return f"{sql} RETURNING {columns}", [
+            *parameters,
+            *(p for _, given in returned for p in given),
+        ]
 
 
 class _Insert(Statement):
