@@ -12,7 +12,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
+from uuid import UUID
 
 from django.db import connections, router
 
@@ -27,11 +28,18 @@ logger = logging.getLogger(__name__)
 _RENEWALS_PER_LEASE: Final = 4
 
 
+class Held(NamedTuple):
+    """What a lease is renewed by."""
+
+    primary_key: int
+    token: UUID | None
+
+
 class LeaseKeeper:
     """Renews the leases of the deliveries that this process is running."""
 
     def __init__(self) -> None:
-        self._held: dict[object, Delivery] = {}
+        self._held: dict[object, Held] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._pause = timedelta.max
@@ -41,7 +49,7 @@ class LeaseKeeper:
         """Renew the lease of a delivery until the block is left."""
         key = object()
         with self._changed:
-            self._held[key] = Delivery(pk=delivery.pk, lease_token=delivery.lease_token)
+            self._held[key] = Held(delivery.pk, delivery.lease_token)
             self._start_thread_if_none_lives()
             if _pause() < self._pause:
                 self._changed.notify()
@@ -67,18 +75,18 @@ class LeaseKeeper:
                 held = [] if is_shortened else list(self._held.values())
             self._renew(held)
 
-    def _renew(self, held: list[Delivery]) -> None:
+    def _renew(self, held: list[Held]) -> None:
         """Renew what is held; close the thread's connection, which it seldom needs."""
-        for delivery in held:
+        for primary_key, token in held:
             try:
-                delivery.renew_lease()
+                Delivery(pk=primary_key, lease_token=token).renew_lease()
             except LeaseLost:
                 continue  # settled a moment ago, or taken over: the receiver's own fence tells
             except Exception:  # the thread must live on, whatever a driver raises
                 logger.exception(
                     "The lease of the delivery with primary key %s could not be renewed.",
-                    delivery.pk,
-                    extra=ids(delivery_pk=delivery.pk),
+                    primary_key,
+                    extra=ids(delivery_pk=primary_key),
                 )
         if held:
             connections[router.db_for_write(Delivery)].close()

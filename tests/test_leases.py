@@ -8,7 +8,7 @@ import pytest
 from django.db import DatabaseError, OperationalError, connection, connections
 from django.utils import timezone
 
-from perfsee_webhooks.leases import LeaseKeeper
+from perfsee_webhooks.leases import Held, LeaseKeeper
 from perfsee_webhooks.models import Delivery
 from perfsee_webhooks.processing import process
 
@@ -25,7 +25,7 @@ class RecordingKeeper(LeaseKeeper):
         self.renewed = threading.Semaphore(0)
         self.before_renewal: Callable[[], None] = lambda: None
 
-    def _renew(self, held: list[Delivery]) -> None:
+    def _renew(self, held: list[Held]) -> None:
         self.before_renewal()
         super()._renew(held)
         if held:
