@@ -11,10 +11,13 @@ import pytest
 from django.core import signals
 from django.db import connection
 from django.test import RequestFactory
-from django.urls import NoReverseMatch
+from django.urls import NoReverseMatch, get_script_prefix, set_script_prefix
+from django.utils import timezone, translation
 
 from perfsee_webhooks import views
+from perfsee_webhooks.exceptions import MalformedRequest
 from perfsee_webhooks.handlers import THREADS, ASGIReceiveHandler, ReceiveHandler
+from perfsee_webhooks.models import Rejection
 from perfsee_webhooks.sending import perfsee_headers
 
 from .conftest import PATH
@@ -110,6 +113,63 @@ def test_asgi__answers_nobody_who_went_away_before_the_end_of_the_body():
     asyncio.run(ASGIReceiveHandler(nobody)(scope(), receive, nobody))
 
 
+def test_asgi__begins_and_ends_a_request_in_one_thread():
+    threads = []
+
+    def note(**_given):
+        threads.append(threading.get_ident())
+
+    moments = (signals.request_started, signals.request_finished)
+    for moment in moments:
+        moment.connect(note)
+    try:
+        asked(ASGIReceiveHandler(nobody), scope())
+    finally:
+        for moment in moments:
+            moment.disconnect(note)
+    started, finished = threads
+    assert started == finished
+
+
+@pytest.mark.django_db(transaction=True)
+def test_asgi__ends_what_the_server_gives_up(body, connect, monkeypatch):
+    receiver = connect()
+    stored, go_on, done = threading.Event(), threading.Event(), threading.Event()
+    store = views._store
+
+    def store_slowly(envelope):
+        answer = store(envelope)
+        stored.set()
+        go_on.wait(30)
+        return answer
+
+    async def receive():
+        return {"type": "http.request", "body": body}
+
+    async def give_up():
+        environ = RequestFactory().post(PATH, headers=perfsee_headers(body, SECRET)).environ
+        task = asyncio.create_task(handler(scope_of(environ), receive, nobody))
+        await asyncio.to_thread(stored.wait, 30)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go_on.set()
+        await asyncio.to_thread(done.wait, 30)
+
+    def finish(**_given):
+        done.set()
+        connection.close()
+
+    monkeypatch.setattr(views, "_store", store_slowly)
+    handler = ASGIReceiveHandler(nobody)
+    signals.request_finished.connect(finish)
+    try:
+        asyncio.run(give_up())
+    finally:
+        signals.request_finished.disconnect(finish)
+    assert receiver.call_count == 1
+
+
 @pytest.mark.django_db
 def test_asgi__goes_on_once_the_answer_has_left_even_where_nobody_takes_it(
     body, connect, monkeypatch
@@ -177,6 +237,41 @@ def test_scaling_md__shows_applications_that_receive(title, handler):
     exec(block.code, module)  # noqa: S102  # the page's own
     assert type(module["application"]) is handler
     assert PATH in module["application"].paths
+
+
+def test_answer__is_in_the_sites_own_language_and_time_zone(client, monkeypatch):
+    found = []
+
+    def look(meta):
+        found.append((translation.get_language(), timezone.get_current_timezone_name()))
+        raise MalformedRequest("It was looked at.")
+
+    monkeypatch.setattr(views, "verify_request", lambda _body, _headers: look(None))
+    monkeypatch.setattr(Rejection.objects, "keep", lambda *_given: None)
+    with translation.override("de"), timezone.override("Asia/Tokyo"):
+        assert client.post(PATH, b"", content_type="application/json").status_code == 400
+    assert found == [("en-us", "UTC")]
+
+
+def test_handlers__ask_the_view_that_the_site_has(client, settings):
+    settings.ROOT_URLCONF = "tests.guarded_urls"
+    assert client.post(PATH, b"", content_type="application/json").status_code == 403
+
+
+def test_asgi__knows_its_address_below_the_script_name_that_is_set(settings):
+    settings.FORCE_SCRIPT_NAME = "/below"
+    (sent,) = asked(ASGIReceiveHandler(nobody), scope(f"/below{PATH}"))
+    assert sent[0]["status"] == 405
+
+
+def test_handlers__know_their_address_wherever_the_process_says_it_is():
+    before = get_script_prefix()
+    set_script_prefix("/below/")
+    try:
+        handler = ReceiveHandler(nobody)
+    finally:
+        set_script_prefix(before)
+    assert PATH in handler.paths
 
 
 def test_handlers__want_the_receiver_among_the_urls(settings):

@@ -37,6 +37,7 @@ from perfsee_webhooks.models.repeating import MAX_LOGGED_REPEATS
 from perfsee_webhooks.rates import Rate
 from perfsee_webhooks.sending import perfsee_headers
 
+from .replays import opened_again
 from .sites import SECRET
 
 State = Delivery.State
@@ -131,6 +132,32 @@ def test_claim__gives_a_delivery_to_one_of_many_at_once(delivery):
     with ThreadPoolExecutor(8) as pool:
         answers = Counter(pool.map(claim, range(8)))
     assert answers == {True: 1, False: 7}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_claim__knows_a_replay_that_was_committed_while_it_waited(delivery, connect):
+    if connection.vendor != "postgresql":
+        pytest.skip("only PostgreSQL reads a row anew that it has waited for, and nothing else")
+    connect()
+
+    def claim():
+        try:
+            return Delivery.objects.claim(delivery.pk)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic(), connection.cursor() as cursor:
+            replay = opened_again(receivers="all", reason="a reason")
+            claiming = pool.submit(claim)
+            waiting = 0
+            while not waiting and not claiming.done():
+                cursor.execute("SELECT COUNT(*) FROM pg_locks WHERE NOT granted")
+                (waiting,) = cursor.fetchone()
+        taken = claiming.result()
+    assert taken is not None
+    assert taken.replay == replay
+    assert taken.replay.reason == "a reason"
 
 
 def test_claim__leases_and_counts_the_attempt(delivery, webhook_setting):

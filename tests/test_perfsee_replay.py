@@ -154,6 +154,7 @@ def test_failure_group__can_be_chosen(receivers):
         (["--receiver=tests.goood"], r"Did you mean tests\.good\?"),
         (["--limit=0"], "limit has to be 1 or more"),
         (["--batch-size=0"], "batch_size has to be 1 or more"),
+        (["--batch-size=10001"], "batch_size has to be 10,000 or less"),
         (["--from=yesterday"], "invalid moment, as in 2026-11-24T12:00:00 value: 'yesterday'"),
         (["--state=broken"], "invalid choice: 'broken'"),
         (["--yes", "--dry-run"], "not allowed with argument"),

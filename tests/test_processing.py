@@ -143,6 +143,18 @@ def test_process__runs_async_receivers(delivery, no_receivers):
     assert Group.objects.get().name == "bundle:finished"
 
 
+def test_process__has_the_whole_replay_for_an_async_receiver(delivery, no_receivers):
+    reasons = []
+
+    async def receiver(sender, delivery, event, **kwargs):
+        reasons.append(delivery.replay.reason)
+
+    signals.delivery_received.connect(receiver)
+    opened_again(receivers="all", reason="a reason")
+    assert processed(delivery).state == State.SUCCEEDED
+    assert reasons == ["a reason"]
+
+
 def test_process__rolls_back_what_an_async_receiver_wrote(delivery, no_receivers):
     async def receiver(sender, delivery, event, **kwargs):
         await Group.objects.acreate(name="half")

@@ -178,8 +178,9 @@ def test_command__says_that_all_is_kept():
 
 
 def test_command__refuses_an_impossible_batch(kept):
-    with pytest.raises(CommandError, match="--batch-size has to be 1 or more"):
-        perfsee_prune("--batch-size=0")
+    for number in ("0", "10001"):
+        with pytest.raises(CommandError, match="--batch-size has to be from 1 to 10,000"):
+            perfsee_prune(f"--batch-size={number}")
 
 
 def test_prune__ends_where_another_process_has_all_of_one_moment_locked(db):

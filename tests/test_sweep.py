@@ -204,7 +204,9 @@ def test_perfsee_sweep__ends_with_an_error_where_something_is_left(many, webhook
         perfsee_sweep()
 
 
-@pytest.mark.parametrize("arguments", [["--batch-size=0"], ["--watch=0"], ["--watch=-1"]])
+@pytest.mark.parametrize(
+    "arguments", [["--batch-size=0"], ["--batch-size=10001"], ["--watch=0"], ["--watch=-1"]]
+)
 def test_perfsee_sweep__refuses_what_makes_no_sense(db, arguments):
     with pytest.raises(CommandError, match="has to be"):
         perfsee_sweep(*arguments)

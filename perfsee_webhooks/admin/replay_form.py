@@ -12,6 +12,7 @@ from django.http import QueryDict
 from .. import replay
 from ..models import Delivery, Replay
 from ..models.replay import MAX_REASON_LENGTH
+from ..replay import MAX_BATCH_SIZE
 from ..signals import connected_receivers
 
 _SELECTION: Final = (
@@ -94,7 +95,10 @@ class PlanForm(forms.Form):
         help_text="Deliveries, the oldest first.",
     )
     batch_size = forms.IntegerField(
-        min_value=1, max_value=10_000, label="At once", help_text="How many are opened at a time."
+        min_value=1,
+        max_value=MAX_BATCH_SIZE,
+        label="At once",
+        help_text="How many are opened at a time.",
     )
     per_minute = forms.IntegerField(
         required=False,

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from ..envelope import MAX_DELIVERY_ID_LENGTH, MAX_NAME_LENGTH, MAX_REF_LENGTH
 from ..models import Delivery, Replay
 from ..models.replay import MAX_COUNTED, MAX_REASON_LENGTH
-from ..replay import BATCH_SIZE, MAX_LOOKED_AT, Order, Plan, PlannedReceiver
+from ..replay import BATCH_SIZE, MAX_BATCH_SIZE, MAX_LOOKED_AT, Order, Plan, PlannedReceiver
 from ..selection import MAX_PRIMARY_KEYS, Selection
 from ..signals import MAX_LABEL_LENGTH
 from ..text import one_line
@@ -21,7 +21,6 @@ from .openapi import NamedChoice
 from .serializers import DeliverySerializer
 
 _MOST: Final = 2_000_000_000
-_MOST_AT_ONCE: Final = 10_000
 _MOST_RECEIVERS: Final = 100
 
 _SELECTION: Final = (
@@ -103,7 +102,7 @@ class PlanSerializer(serializers.Serializer[Any]):
     )
     limit = _number(_MOST, "At most so many deliveries, the oldest first.")
     batch_size = _number(
-        _MOST_AT_ONCE,
+        MAX_BATCH_SIZE,
         "How many are opened at a time.",
         default=BATCH_SIZE,
         initial=BATCH_SIZE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.apps import apps
 from django.db import models
@@ -108,30 +108,40 @@ class _Lease(NamedTuple):
         return _read(model, found[0], using=using) if found else None
 
 
-# Of a replay, what those who run its deliveries ask for: Django loads the rest when asked to.
-_OF_REPLAY: Final = ("id", "receivers", "only", "requested_by")
-
-
 def _values_of(rows: DeliveryQuerySet) -> Query:
     earlier = rows.model.objects.of_same_body(
         models.OuterRef("commit_hash"), models.OuterRef("body_sha256")
     )
     earlier = earlier.filter(pk__lt=models.OuterRef("pk")).order_by()
-    replay = _replay_model().objects.filter(pk=models.OuterRef("replay")).order_by()
-    values = [earlier.values("delivery_id"), *(replay.values(name) for name in _OF_REPLAY)]
-    beside = [models.Subquery(each[:1]) for each in values]
-    return rows.order_by().values_list(*beside, *column_names(rows.model)).query
+    named = models.Subquery(earlier.values("delivery_id")[:1])
+    return rows.order_by().values_list(named, *column_names(rows.model)).query
 
 
 def _read(model: type[Delivery], values: list[Any], *, using: str) -> Delivery:
-    same_body_as, *values = values
-    of_replay, columns = values[: len(_OF_REPLAY)], values[len(_OF_REPLAY) :]
+    same_body_as, *columns = values
     delivery = model.from_db(using, column_names(model), columns)
     delivery.same_body_as = same_body_as
-    delivery.replay = (
-        _replay_model().from_db(using, _OF_REPLAY, of_replay) if delivery.replay_id else None
-    )
+    if delivery.replay_id is not None:
+        delivery.replay = _replay_of(delivery, using=using)
     return delivery
+
+
+def _replay_of(delivery: Delivery, *, using: str) -> Any:
+    """Return its replay, by a statement of its own.
+
+    One that changes a row sees it as somebody has just committed it, but not what else was
+    committed with it.
+    """
+    replay = apps.get_model("perfsee_webhooks", "Replay")
+    (values,) = _replays().rows(using, id=delivery.replay_id)
+    return replay.from_db(using, column_names(replay), values)
+
+
+@cache
+def _replays() -> Statement:
+    replay = apps.get_model("perfsee_webhooks", "Replay")
+    rows = replay.objects.filter(pk=Given.of(replay, "id")).order_by()
+    return Statement(rows.values_list(*column_names(replay)).query)
 
 
 @cache
@@ -142,7 +152,3 @@ def _change_of_leased(model: type[Delivery], names: tuple[str, ...]) -> Statemen
         lease_token=Given.of(model, "token", column="lease_token"),
     )
     return Statement(updating(leased, **{name: Given.of(model, name) for name in names}))
-
-
-def _replay_model() -> Any:
-    return apps.get_model("perfsee_webhooks", "Replay")

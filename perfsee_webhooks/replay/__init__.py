@@ -7,12 +7,13 @@ real rows what that would do; `start` records it, `open_batch` carries it out a 
 
 from ..selection import Selection
 from .carrying import carry_on, carry_out, is_stalled, open_batch, schedule, take_up, total_of
-from .order import BATCH_SIZE, MAX_LOOKED_AT, Order, UnknownReceiver, start
+from .order import BATCH_SIZE, MAX_BATCH_SIZE, MAX_LOOKED_AT, Order, UnknownReceiver, start
 from .plan import Plan, PlannedReceiver, plan
 from .rehearsal import Rehearsal, RehearsedRun, rehearse, succeeded_on
 
 __all__ = [
     "BATCH_SIZE",
+    "MAX_BATCH_SIZE",
     "MAX_LOOKED_AT",
     "Order",
     "Plan",

@@ -20,6 +20,8 @@ from ..text import one_line
 logger = logging.getLogger(__name__)
 
 BATCH_SIZE: Final = 100
+# A statement names each delivery of a batch, and a database takes no more than 65,535 values.
+MAX_BATCH_SIZE: Final = 10_000
 # How many of a plan's deliveries are looked at, with their runs, while somebody waits for it.
 MAX_LOOKED_AT: Final = MAX_PRIMARY_KEYS
 
@@ -36,7 +38,7 @@ class Order:
     only:       names of receivers as their runs have them; empty for any. Deliveries that still
                 wait or are being run are then left alone.
     limit:      the largest number of deliveries, the oldest first; None for all
-    batch_size: how many deliveries are opened at once
+    batch_size: how many deliveries are opened at once, at most `MAX_BATCH_SIZE`
     per_minute: how many deliveries are opened in a minute at most; None for no such limit
     """
 
@@ -51,12 +53,14 @@ class Order:
 
         Raises:
             UnknownReceiver: `only` names one that is not connected.
-            ValueError: a number is less than 1.
+            ValueError: a number is less than 1, or the batches are too large.
         """
         for name in ("limit", "batch_size", "per_minute"):
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise ValueError(f"{name} has to be 1 or more.")
+        if self.batch_size > MAX_BATCH_SIZE:
+            raise ValueError(f"batch_size has to be {MAX_BATCH_SIZE:,} or less.")
         known = [receiver.label for receiver in connected_receivers(sender=Delivery)]
         for label in self.only:
             if label not in known:

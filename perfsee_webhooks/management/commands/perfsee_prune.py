@@ -15,6 +15,7 @@ from perfsee_webhooks import pruning
 from perfsee_webhooks.conf import webhook_settings
 from perfsee_webhooks.management.documented import DocumentedCommand
 from perfsee_webhooks.management.progress import progress_on
+from perfsee_webhooks.replay import MAX_BATCH_SIZE
 
 
 class Command(DocumentedCommand):
@@ -41,8 +42,8 @@ class Command(DocumentedCommand):
 
     def handle(self, *, dry_run: bool, batch_size: int, json: bool, **_options: Any) -> None:
         """Prune rows first: their bodies go with them."""
-        if batch_size < 1:
-            raise CommandError("--batch-size has to be 1 or more.")
+        if not 1 <= batch_size <= MAX_BATCH_SIZE:
+            raise CommandError(f"--batch-size has to be from 1 to {MAX_BATCH_SIZE:,}.")
         now = timezone.now()
         rows, bodies = pruning.old_rows(now).count(), pruning.old_bodies(now).count()
         if not dry_run:

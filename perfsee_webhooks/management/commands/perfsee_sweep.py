@@ -15,6 +15,7 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from perfsee_webhooks.management.documented import DocumentedCommand
+from perfsee_webhooks.replay import MAX_BATCH_SIZE
 from perfsee_webhooks.sweep import ERROR, Sweep, sweep
 
 
@@ -51,8 +52,8 @@ class Command(DocumentedCommand):
 
     def handle(self, *, watch: float | None, batch_size: int, json: bool, **_options: Any) -> None:
         """Sweep once, or until a signal asks to stop."""
-        if batch_size < 1:
-            raise CommandError("--batch-size has to be 1 or more.")
+        if not 1 <= batch_size <= MAX_BATCH_SIZE:
+            raise CommandError(f"--batch-size has to be from 1 to {MAX_BATCH_SIZE:,}.")
         if watch is None:
             self._sweep_once(batch_size, as_json=json)
         elif watch <= 0:
