@@ -160,6 +160,33 @@ def test_claim__knows_a_replay_that_was_committed_while_it_waited(delivery, conn
     assert taken.replay.reason == "a reason"
 
 
+@pytest.mark.django_db(transaction=True)
+def test_claim__alone_need_not_wait_for_the_disk(delivery):
+    if connection.vendor != "postgresql":
+        pytest.skip("only PostgreSQL decides by transaction whether it waits for the disk")
+
+    def waiting():
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW synchronous_commit")
+            return cursor.fetchone()[0]
+
+    before = waiting()
+    with CaptureQueriesContext(connection) as captured:
+        taken = claimed(delivery)
+        assert waiting() == before
+        taken.succeed()
+    claim, _show, end = [query["sql"] for query in captured]
+    assert "set_config('synchronous_commit', 'off', true)" in claim
+    assert "synchronous_commit" not in end
+
+
+@pytest.mark.django_db(transaction=True)
+def test_claim__leaves_the_transaction_of_somebody_else_as_it_is(delivery):
+    with transaction.atomic(), CaptureQueriesContext(connection) as captured:
+        claimed(delivery)
+    assert not [query for query in captured if "synchronous_commit" in query["sql"]]
+
+
 def test_claim__leases_and_counts_the_attempt(delivery, webhook_setting):
     webhook_setting(LEASE=timedelta(minutes=7))
     taken = claimed(delivery)

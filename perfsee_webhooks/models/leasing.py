@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.apps import apps
-from django.db import models
+from django.db import connections, models
 from django.db.models.sql import Query
 from django.utils import timezone
 
@@ -80,7 +80,7 @@ class _Lease(NamedTuple):
         )
         leased = model.objects.filter(pk=Given.of(model, "id"), lease_token=token)
         return cls(
-            Returning(change, _values_of(model.objects.all())),
+            Returning(change, _values_of(model.objects.all(), _NeedNotWait())),
             Statement(change),
             Statement(_values_of(leased)),
         )
@@ -101,20 +101,38 @@ class _Lease(NamedTuple):
 
     def take(self, model: type[Delivery], using: str, **given: Any) -> Delivery | None:
         """Take it; return the delivery, with its replay and what came before it with its body."""
-        if Returning.is_taken_by(using):
-            found = self.whole.rows(using, **given)
+        if Returning.is_taken_by(using) and not connections[using].in_atomic_block:
+            found = [values for _nothing, *values in self.whole.rows(using, **given)]
         else:
             found = self.reading.rows(using, **given) if self.change.change(using, **given) else []
         return _read(model, found[0], using=using) if found else None
 
 
-def _values_of(rows: DeliveryQuerySet) -> Query:
+class _NeedNotWait(models.Expression):
+    """Lets PostgreSQL commit what selects it before that is on the disk.
+
+    If the server crashes a lease may be lost: the delivery waits again, as it did before. Whatever
+    is committed after it is on the disk only together with it.
+    """
+
+    output_field = models.TextField()
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        """Select nothing."""
+        return "NULL", ()
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> Any:
+        """Change the setting until the end of the transaction."""
+        return "set_config('synchronous_commit', 'off', true)", ()
+
+
+def _values_of(rows: DeliveryQuerySet, *beside: models.Expression) -> Query:
     earlier = rows.model.objects.of_same_body(
         models.OuterRef("commit_hash"), models.OuterRef("body_sha256")
     )
     earlier = earlier.filter(pk__lt=models.OuterRef("pk")).order_by()
     named = models.Subquery(earlier.values("delivery_id")[:1])
-    return rows.order_by().values_list(named, *column_names(rows.model)).query
+    return rows.order_by().values_list(*beside, named, *column_names(rows.model)).query
 
 
 def _read(model: type[Delivery], values: list[Any], *, using: str) -> Delivery:
