@@ -54,12 +54,13 @@ SQLITE_OPTIONS: Final[Mapping[str, Any]] = {
     "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
 }
 
-# More `OPTIONS` for PostgreSQL by psycopg 3: a statement that a connection has sent five times is
-# kept by the server, and neither read nor planned anew (`prepare_threshold`), since the values come
-# apart from it (`server_side_binding`).
+# More `OPTIONS` for PostgreSQL by psycopg 3: the app has the server keep the statements that it
+# sends for each delivery, since the values come apart from them (`server_side_binding`). Nothing
+# else is kept (`prepare_threshold`): from some time on the server has one plan for all values,
+# which for a list of a large table can be a bad one.
 POSTGRESQL_OPTIONS: Final[Mapping[str, Any]] = {
     "server_side_binding": True,
-    "prepare_threshold": 5,
+    "prepare_threshold": 2**31,
 }
 
 

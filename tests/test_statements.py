@@ -5,10 +5,12 @@ import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from django.db import DataError, IntegrityError, connection, connections, transaction
 
+from perfsee_webhooks.conf import POSTGRESQL_OPTIONS
 from perfsee_webhooks.envelope import Envelope, kept_headers
 from perfsee_webhooks.models import Delivery
 from perfsee_webhooks.models.statements import Given, Statement, insert, updating
@@ -64,6 +66,30 @@ def test_statement__gets_other_values_each_time(envelope):
     assert named.rows("default", delivery_id="one") == [[dict(envelope.headers)]]
     assert named.rows("default", delivery_id="two") == [[{"Via": "%s"}]]
     assert named.rows("default", delivery_id="three") == []
+
+
+@pytest.mark.parametrize("usual", [None, POSTGRESQL_OPTIONS["prepare_threshold"]])
+def test_statement__alone_is_kept_by_the_server_where_the_options_say_so(usual):
+    if connection.vendor != "postgresql":
+        pytest.skip("only psycopg keeps statements on the server")
+    given = connection.settings_dict
+    options = {**given["OPTIONS"], **POSTGRESQL_OPTIONS, "prepare_threshold": usual}
+    wrapper: Any = type(connections["default"])
+    other = wrapper({**given, "OPTIONS": options}, alias="other")
+    connections["other"] = other
+    named = Statement(Delivery.objects.filter(delivery_id=ID).values_list("pk").query)
+    try:
+        for _time in range(8):
+            assert named.rows("other", delivery_id="one") == []
+            assert not Delivery.objects.using("other").filter(delivery_id="two").exists()
+        with other.cursor() as cursor:
+            cursor.execute("SELECT statement FROM pg_prepared_statements")
+            kept = cursor.fetchall()
+        assert other.connection.prepare_threshold == usual
+    finally:
+        other.close()
+        del connections["other"]
+    assert len(kept) == (0 if usual is None else 1)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -54,8 +54,10 @@ def _database() -> dict[str, Any]:
         if os.environ.get("SQLITE") != "default":
             database["OPTIONS"] = dict(SQLITE_OPTIONS)
         return database
+    # A peer has all of its statements kept, since it has no list with a plan to be spoilt.
+    kept = {} if os.environ.get("PEER") == "perfsee" else {"prepare_threshold": 5}
     # Beside what the address says, such as the folder of the socket.
-    database["OPTIONS"] = {**database.get("OPTIONS", {}), **POSTGRESQL_OPTIONS}
+    database["OPTIONS"] = {**database.get("OPTIONS", {}), **POSTGRESQL_OPTIONS, **kept}
     if os.environ.get("POOL") == "yes":
         database["CONN_MAX_AGE"] = 0
         database["OPTIONS"]["pool"] = {"min_size": 8, "max_size": 8}

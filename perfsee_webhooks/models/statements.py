@@ -85,7 +85,8 @@ class Statement:
             for fixed, name, prepare in made.parameters
         ]
         with connection.cursor() as cursor:
-            cursor.execute(made.sql, values)
+            with _kept_by_the_server(connection):
+                cursor.execute(made.sql, values)
             yield cursor
 
     def change(self, using: str, **given: Any) -> int:
@@ -119,6 +120,25 @@ class Statement:
         # An INSERT could be several.
         sql, parameters = made[0] if isinstance(made, list) else made
         return sql, parameters
+
+
+@contextmanager
+def _kept_by_the_server(connection: Any) -> Iterator[None]:
+    """Have psycopg 3 keep on the server what is sent, unless it is to keep nothing.
+
+    That is what Django tells it where `OPTIONS` do not. To these statements it does no harm that
+    the server then has one plan for all values.
+    """
+    driver = connection.connection
+    usual = getattr(driver, "prepare_threshold", None)
+    if usual is None:
+        yield
+        return
+    driver.prepare_threshold = 0
+    try:
+        yield
+    finally:
+        driver.prepare_threshold = usual
 
 
 class Returning(Statement):
