@@ -23,7 +23,7 @@ from .filters import ReplayFilters
 from .openapi import documented
 from .permissions import REPLAY
 from .plans import PlannedSerializer, PlanSerializer, StartSerializer
-from .serializers import ReplayDetailSerializer, ReplaySerializer
+from .replay_serializers import ReplayDetailSerializer, ReplaySerializer
 from .viewsets import RowsViewSet
 
 

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from ..envelope import SIGNATURE_HEADER
-from ..models import Arrival, Delivery, ReceiverRun, Rejection, Replay
+from ..models import Arrival, Delivery, ReceiverRun, Rejection
 from .openapi import NamedChoice, address_of
 from .permissions import VIEW_RUNS
 
@@ -18,7 +18,6 @@ MAX_SHARING_BODY: Final = 10
 
 _HEADERS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
 _IDS: Final = {"type": "array", "items": {"type": "string"}}
-_COUNTS: Final = {"type": "object", "additionalProperties": {"type": "integer"}}
 
 
 @extend_schema_field({"type": "string", "format": "uri"})
@@ -255,64 +254,3 @@ class AcceptanceSerializer(serializers.Serializer[Any]):
     is_new = serializers.BooleanField(
         read_only=True, help_text="False if the same delivery was stored already."
     )
-
-
-class ReplaySerializer(serializers.ModelSerializer[Replay]):
-    """One request to run deliveries again, and how far it is."""
-
-    url = AddressField("replays-detail")
-    state = NamedChoice("ReplayState", Replay.State.choices, read_only=True)
-    receivers = NamedChoice("ReplayReceivers", Replay.Receivers.choices, read_only=True)
-    only = serializers.ListField(
-        child=serializers.CharField(),
-        read_only=True,
-        help_text="The names of the only receivers that it runs; empty for any.",
-    )
-    left = serializers.IntegerField(
-        read_only=True,
-        allow_null=True,
-        help_text="How many deliveries are still to be opened or skipped; null as long as "
-        "`selected` is.",
-    )
-
-    class Meta:
-        model = Replay
-        fields: tuple[str, ...] = (
-            "url",
-            "id",
-            "state",
-            "requested_by",
-            "requested_at",
-            "reason",
-            "receivers",
-            "only",
-            "selected",
-            "accepted",
-            "skipped",
-            "left",
-            "batch_size",
-            "per_minute",
-            "next_batch_at",
-            "ended_at",
-        )
-        read_only_fields = fields
-
-
-class ReplayDetailSerializer(ReplaySerializer):
-    """A replay with what it selects, and what has become of that."""
-
-    selection = serializers.DictField(
-        read_only=True, help_text="Which deliveries it is for, as they were chosen."
-    )
-    deliveries = serializers.SerializerMethodField(
-        help_text="How many of the deliveries that it was the last to ask for are in which state."
-    )
-
-    class Meta(ReplaySerializer.Meta):
-        fields = (*ReplaySerializer.Meta.fields, "selection", "deliveries")
-        read_only_fields = fields
-
-    @extend_schema_field(_COUNTS)
-    def get_deliveries(self, replay: Replay) -> dict[str, int]:
-        """Count the deliveries of a replay by state."""
-        return Delivery.objects.on_primary().filter(replay=replay).counted_by("state")
