@@ -34,7 +34,7 @@ from .sites import ROOT, SECRET, Site, running_environment
 
 pytestmark = pytest.mark.kill
 
-DELIVERIES = int(os.environ.get("KILL_DELIVERIES", "400"))
+DELIVERIES = int(os.environ.get("KILL_DELIVERIES", "600"))
 SENDERS = 8
 APPLICATIONS = {"inline": "example_project.wsgi", "tasks": "tests.fronted:wsgi"}
 RECEIVERS = ("write_and_linger", "write_and_fail_sometimes", "write_later")
