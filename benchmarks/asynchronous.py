@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .rounds import IN_FRONT_ASGI, Contender, bench, ours, per_second, rates
+from .rounds import IN_FRONT_ASGI, Contender, bench, compared, ours
 from .servers import durable_postgresql
 from .table import Report, figure
 
@@ -34,14 +34,13 @@ def run(*, full: bool) -> Report:
             loads = measured.measure([*mine, bare], concurrency=_CONCURRENCY)
             for each in mine:
                 failed = sum(load.sent - load.succeeded for load in loads[each.name])
-                note = f"{per_second(loads[each.name])} and {per_second(loads[bare.name])}"
                 figures += [
-                    figure(
-                        f"{each.name} ÷ {bare.name}, on {server}, {_CONCURRENCY} at once",
-                        rates(loads[each.name]),
-                        rates(loads[bare.name]),
+                    compared(
+                        loads,
+                        each,
+                        bare,
                         at_least=0.8,
-                        note=note,
+                        how=f", on {server}, {_CONCURRENCY} at once",
                     ),
                     figure(
                         f"{each.name}: requests that failed on {server}", [failed], [1], at_most=0

@@ -18,8 +18,8 @@ from .asked import addresses, functions
 from .measured import Page
 from .plans import Recorder, database_named, on, recording
 
-# psycopg has a statement kept when it comes for the sixth time, and PostgreSQL may have one plan
-# for all of its values after five more.
+# More often than it takes where statements are kept: psycopg has one kept when it comes for the
+# sixth time, and PostgreSQL may have one plan for all of its values after five more.
 ROUNDS: Final = 15
 # A page that takes so long once is not asked for again.
 _SLOW_SECONDS: Final = 3.0

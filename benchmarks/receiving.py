@@ -9,16 +9,14 @@ from .rounds import (
     IN_FRONT,
     Bench,
     Contender,
-    Loads,
     bench,
+    compared,
     of_stripe,
     ours,
     peer,
-    per_second,
-    rates,
 )
 from .servers import durable_postgresql, has_node
-from .table import Figure, Report, figure
+from .table import Figure, Report
 
 LOW: Final = 8
 HIGH: Final = 32
@@ -84,17 +82,3 @@ def _on_gunicorn(measured: Bench) -> list[Figure]:
         compared(loads, mine, bare, at_least=0.95, how=", both on gunicorn"),
         compared(loads, mine, on_granian, how=", the first on gunicorn"),
     ]
-
-
-def compared(
-    loads: Loads, mine: Contender, other: Contender, *, at_least: float | None = None, how: str = ""
-) -> Figure:
-    """Return how one contender did beside another one."""
-    first, second = loads[mine.name], loads[other.name]
-    return figure(
-        f"{mine.name} ÷ {other.name}{how}",
-        rates(first),
-        rates(second),
-        at_least=at_least,
-        note=f"{per_second(first)} and {per_second(second)}",
-    )

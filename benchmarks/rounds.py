@@ -17,6 +17,7 @@ import psycopg
 
 from .load import KINDS, Load, fire, require_wrk, write_requests
 from .servers import manage, serving
+from .table import Figure, figure
 
 STRIPE_ENDPOINT: Final = "00000000-0000-4000-8000-000000000001"
 # The app's receiver in front of the site's application.
@@ -242,3 +243,17 @@ def rates(loads: Sequence[Load]) -> list[float]:
 def per_second(loads: Sequence[Load]) -> str:
     """Return the median of the rates, to be read."""
     return f"{median(rates(loads)):,.0f}/s"
+
+
+def compared(
+    loads: Loads, mine: Contender, other: Contender, *, at_least: float | None = None, how: str = ""
+) -> Figure:
+    """Return how one contender did beside another one."""
+    first, second = loads[mine.name], loads[other.name]
+    return figure(
+        f"{mine.name} ÷ {other.name}{how}",
+        rates(first),
+        rates(second),
+        at_least=at_least,
+        note=f"{per_second(first)} and {per_second(second)}",
+    )

@@ -242,11 +242,11 @@ def test_scaling_md__shows_applications_that_receive(title, handler):
 def test_answer__is_in_the_sites_own_language_and_time_zone(client, monkeypatch):
     found = []
 
-    def look(meta):
+    def look(_body, _headers):
         found.append((translation.get_language(), timezone.get_current_timezone_name()))
         raise MalformedRequest("It was looked at.")
 
-    monkeypatch.setattr(views, "verify_request", lambda _body, _headers: look(None))
+    monkeypatch.setattr(views, "verify_request", look)
     monkeypatch.setattr(Rejection.objects, "keep", lambda *_given: None)
     with translation.override("de"), timezone.override("Asia/Tokyo"):
         assert client.post(PATH, b"", content_type="application/json").status_code == 400

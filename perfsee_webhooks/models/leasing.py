@@ -150,14 +150,13 @@ def _replay_of(delivery: Delivery, *, using: str) -> Any:
     One that changes a row sees it as somebody has just committed it, but not what else was
     committed with it.
     """
-    replay = apps.get_model("perfsee_webhooks", "Replay")
     (values,) = _replays().rows(using, id=delivery.replay_id)
-    return replay.from_db(using, column_names(replay), values)
+    return _replay_model().from_db(using, column_names(_replay_model()), values)
 
 
 @cache
 def _replays() -> Statement:
-    replay = apps.get_model("perfsee_webhooks", "Replay")
+    replay = _replay_model()
     rows = replay.objects.filter(pk=Given.of(replay, "id")).order_by()
     return Statement(rows.values_list(*column_names(replay)).query)
 
@@ -170,3 +169,7 @@ def _change_of_leased(model: type[Delivery], names: tuple[str, ...]) -> Statemen
         lease_token=Given.of(model, "token", column="lease_token"),
     )
     return Statement(updating(leased, **{name: Given.of(model, name) for name in names}))
+
+
+def _replay_model() -> Any:
+    return apps.get_model("perfsee_webhooks", "Replay")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from functools import cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from django.db import IntegrityError, connections, models
@@ -107,7 +108,7 @@ class Statement:
     def _made_for(self, using: str) -> _Made:
         if using not in self._made:
             compiler = self._compiler(using)
-            sql, parameters = self._as_sql(compiler, using)
+            sql, parameters = self._as_sql(compiler)
             compiler.connection = None  # each thread has its own
             self._made[using] = _Made(sql, tuple(map(_Parameter.of, parameters)), compiler)
         return self._made[using]
@@ -115,7 +116,7 @@ class Statement:
     def _compiler(self, using: str) -> Any:
         return self._query.clone().get_compiler(using=using)
 
-    def _as_sql(self, compiler: Any, _using: str) -> tuple[str, Sequence[Any]]:
+    def _as_sql(self, compiler: Any) -> tuple[str, Sequence[Any]]:
         made: Any = compiler.as_sql()
         # An INSERT could be several.
         sql, parameters = made[0] if isinstance(made, list) else made
@@ -157,15 +158,13 @@ class Returning(Statement):
             and connection.features.can_return_columns_from_insert
         )
 
-    def _as_sql(self, compiler: Any, using: str) -> tuple[str, Sequence[Any]]:
+    def _as_sql(self, compiler: Any) -> tuple[str, Sequence[Any]]:
         compiler.pre_sql_setup()
-        sql, parameters = self._update.clone().get_compiler(using=using).as_sql()
+        sql, parameters = self._update.clone().get_compiler(using=compiler.using).as_sql()
         returned = [made for _expression, made, _alias in compiler.select]
         columns = ", ".join(column for column, _parameters in returned)
-        return f"{sql} RETURNING {columns}", [
-            *parameters,
-            *(p for _, given in returned for p in given),
-        ]
+        of_columns = chain.from_iterable(given for _column, given in returned)
+        return f"{sql} RETURNING {columns}", [*parameters, *of_columns]
 
 
 class _Insert(Statement):
