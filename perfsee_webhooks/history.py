@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.utils import timezone
 
-from .models import Delivery, ReceiverRun, Replay, runs_of
+from .models import Delivery, ReceiverRun, Replay, runs_of, runs_of_each
 from .signals import ConnectedReceiver, named
 
 Outcome = ReceiverRun.Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What a replay knows of a delivery that it has opened: itself, and the runs until then."""
+
+    replay: Replay
+    runs: list[ReceiverRun]
+
+    @classmethod
+    def by_primary_key(cls, primary_keys: Sequence[int], replay: Replay) -> dict[int, Opened]:
+        """Return this of several deliveries that a replay has opened, in one statement."""
+        runs = runs_of_each(primary_keys)
+        return {key: cls(replay=replay, runs=runs[key]) for key in primary_keys}
+
+    def holds_for(self, delivery: Delivery) -> bool:
+        """Say whether a claimed delivery has not been run since.
+
+        Each claim is an attempt, and only another replay has them counted from the start again.
+        """
+        return delivery.replay_id == self.replay.pk and delivery.attempts == 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +42,10 @@ class History:
     runs: list[ReceiverRun]
 
     @classmethod
-    def of(cls, delivery: Delivery) -> History:
-        """Return the history of a delivery, without a query at its first attempt."""
+    def of(cls, delivery: Delivery, opened: Opened | None = None) -> History:
+        """Return the history of a delivery, without a query where all of it is known."""
+        if opened is not None and opened.holds_for(delivery):
+            return cls(delivery=delivery, runs=list(opened.runs))
         if delivery.attempts == 1 and delivery.replay is None:
             return cls(delivery=delivery, runs=[])
         return cls(delivery=delivery, runs=runs_of(delivery))

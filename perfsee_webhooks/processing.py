@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from .conf import webhook_settings
 from .exceptions import GiveUp, LeaseLost, RetryLater
-from .history import History
+from .history import History, Opened
 from .leases import lease_keeper
 from .log import ids_of, log_raised
 from .models import Delivery, ReceiverRun
@@ -38,8 +38,10 @@ class ReceiverRolledBack(Exception):
     """A receiver that returned after it had marked its transaction to be rolled back."""
 
 
-def process(primary_key: int) -> Delivery | None:
+def process(primary_key: int, opened: Opened | None = None) -> Delivery | None:
     """Run the receivers of a delivery that have not succeeded yet, and settle it.
+
+    `opened` is what is known of one that a replay has just opened, and need not be read again.
 
     Returns the delivery as it was left, or None where nothing was to be done: it is settled, not
     yet due, or being run by another process. A receiver that fails makes no difference here: its
@@ -49,12 +51,12 @@ def process(primary_key: int) -> Delivery | None:
         DatabaseError: the database went away; the lease runs out and the delivery is taken up
             again.
     """
-    delivery = Delivery.objects.claim(primary_key)
+    delivery = Delivery.objects.claim(primary_key, replay=opened.replay if opened else None)
     if delivery is None:
         return None
     try:
         with lease_keeper.keeping(delivery):
-            _run_and_settle(delivery)
+            _run_and_settle(delivery, History.of(delivery, opened))
     except LeaseLost:
         logger.warning(
             "Delivery %s was taken over by another process before it was settled.",
@@ -64,9 +66,8 @@ def process(primary_key: int) -> Delivery | None:
     return delivery
 
 
-def _run_and_settle(delivery: Delivery) -> None:
+def _run_and_settle(delivery: Delivery, history: History) -> None:
     receivers = receivers_of(delivery.event_type, sender=Delivery)
-    history = History.of(delivery)
     if delivery.lost_attempt is not None:
         logger.warning(
             "Delivery %s is taken over: the process of its attempt %s was lost.",

@@ -18,6 +18,7 @@ from django.http import HttpResponseBase
 from django.utils.module_loading import import_string
 
 from .conf import INLINE, TASKS, webhook_settings
+from .history import Opened
 from .log import ids
 from .models import Delivery
 from .processing import process
@@ -157,15 +158,17 @@ def _start_each(primary_keys: Sequence[int]) -> None:
         start(primary_key)
 
 
-def start(primary_key: int) -> bool:
+def start(primary_key: int, opened: Opened | None = None) -> bool:
     """Process a delivery here and now, or hand it over, as `PROCESSING` says.
+
+    `opened` is what is known of one that a replay has just opened.
 
     False if that failed, which is logged: the delivery waits for the sweep.
     """
     if webhook_settings.processing != INLINE:
         return hand_over(primary_key)
     try:
-        process(primary_key)
+        process(primary_key, opened)
     except Exception:
         logger.exception(_FAILED, primary_key, "processed", extra=ids(delivery_pk=primary_key))
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from django.utils import timezone
 
 from perfsee_webhooks import events, replay, tasks
 from perfsee_webhooks.envelope import Envelope
+from perfsee_webhooks.exceptions import RetryLater
 from perfsee_webhooks.models import Delivery, ReceiverRun, Replay
 from perfsee_webhooks.processing import process
 from perfsee_webhooks.replay import MAX_LOOKED_AT, Order, Selection, carrying
@@ -478,6 +480,94 @@ def test_carry_out__stops_before_a_delivery_and_leaves_the_rest_to_the_sweep(con
         receiver.side_effect = None
         sweep(batch_size=10)
     assert Delivery.objects.filter(state="succeeded").count() == 5
+
+
+@pytest.mark.django_db(transaction=True)
+def test_carry_on__reads_nothing_more_for_each_delivery_than_a_first_run(connect):
+    connect()
+
+    def statements_of(number):
+        dead(number)
+        asked = started(Selection(states=("dead",)), receivers=Replay.Receivers.ALL)
+        with CaptureQueriesContext(connection) as captured:
+            replay.carry_on(asked.pk)
+        assert Delivery.objects.filter(replay=asked, state="succeeded").count() == number
+        return len(captured)
+
+    new = store()
+    with CaptureQueriesContext(connection) as first_run:
+        process(new.pk)
+    assert statements_of(7) - statements_of(2) == 5 * len(first_run)
+
+
+@pytest.mark.parametrize("receivers", Replay.Receivers)
+def test_carry_on__knows_what_another_process_has_run_meanwhile(connect, receivers):
+    good = connect(name="good")
+    bad = connect(name="bad", side_effect=RetryLater(timedelta(0)))
+    first, second = dead(2)
+    asked = started(receivers=receivers)
+
+    def another_is_quicker_with_the_second():
+        if fresh(first).attempts and not fresh(second).attempts:
+            process(second.pk)
+        return True
+
+    replay.carry_on(asked.pk, may_go_on=another_is_quicker_with_the_second)
+    assert (fresh(first).attempts, fresh(second).attempts) == (1, 2)
+    assert (good.call_count, bad.call_count) == (2, 3)
+    runs = second.runs.order_by("pk").values_list("receiver", "number", "trigger")
+    assert list(runs) == [
+        ("tests.good", 1, "replay"),
+        ("tests.bad", 1, "replay"),
+        ("tests.bad", 2, "retry"),
+    ]
+
+
+def test_carry_on__knows_that_another_replay_has_opened_it_meanwhile(connect):
+    receiver = connect()
+    first, second = dead(2)
+    earlier = started()
+    later: list[Replay] = []
+
+    def another_is_quicker_with_the_second():
+        if fresh(first).state == "succeeded" and not later:
+            process(second.pk)
+            later.append(
+                opened_again(Selection(primary_keys=(second.pk,)), receivers=Replay.Receivers.ALL)
+            )
+        return True
+
+    replay.carry_on(earlier.pk, may_go_on=another_is_quicker_with_the_second)
+    assert (fresh(second).state, receiver.call_count) == ("succeeded", 3)
+    runs = second.runs.order_by("pk").values_list("number", "replay", "trigger")
+    assert list(runs) == [(1, earlier.pk, "replay"), (2, later[0].pk, "replay")]
+
+
+def test_carry_on__has_the_runs_of_few_in_memory_at_once(connect, monkeypatch):
+    monkeypatch.setattr(carrying, "READ_AT_ONCE", 2)
+    receiver = connect(side_effect=ValueError)
+    rows = dead(5)
+    asked = started()
+    with CaptureQueriesContext(connection) as captured:
+        replay.carry_on(asked.pk)
+    readings = [query["sql"] for query in captured if query["sql"].startswith("SELECT")]
+    assert (
+        sum(f" {ReceiverRun._meta.db_table} " in re.sub('["`]', " ", sql) for sql in readings) == 3
+    )
+    assert receiver.call_count == len(rows)
+
+
+def test_carry_on__lends_each_receiver_a_replay_of_its_own(connect):
+    seen: list[str] = []
+
+    def change(*, delivery, **_given):
+        seen.append(delivery.replay.reason)
+        delivery.replay.reason = "changed"
+
+    connect(side_effect=change)
+    dead(2)
+    replay.carry_on(started().pk)
+    assert seen == ["", ""]
 
 
 def test_carry_out__does_not_recurse_where_the_engine_runs_tasks_at_once(

@@ -6,7 +6,7 @@ from .heartbeat import Heartbeat
 from .queries import DeliveryQuerySet
 from .rejection import Rejection
 from .replay import Replay
-from .run import ReceiverRun, runs_of
+from .run import ReceiverRun, runs_of, runs_of_each
 
 __all__ = [
     "Arrival",
@@ -17,4 +17,5 @@ __all__ = [
     "Rejection",
     "Replay",
     "runs_of",
+    "runs_of_each",
 ]

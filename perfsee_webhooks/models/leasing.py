@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from copy import copy
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,13 +18,26 @@ from .statements import Given, Returning, Statement, column_names, updating
 if TYPE_CHECKING:
     from .delivery import Delivery
     from .queries import DeliveryQuerySet
+    from .replay import Replay
 
 
-def lease(model: type[Delivery], primary_key: int, *, using: str) -> Delivery | None:
+def lease(
+    model: type[Delivery], primary_key: int, *, using: str, replay: Replay | None = None
+) -> Delivery | None:
     """Lease a delivery to this process; None if it is not to be run, or another one has it.
+
+    It comes with its replay, which is read unless it is the one that is given.
 
     Of a delivery that another process abandoned, `lost_attempt` says which attempt was lost.
     """
+    delivery = _leased(model, primary_key, using=using)
+    if delivery is not None and delivery.replay_id is not None:
+        is_known = replay is not None and replay.pk == delivery.replay_id
+        delivery.replay = copy(replay) if is_known else _replay_of(delivery, using=using)
+    return delivery
+
+
+def _leased(model: type[Delivery], primary_key: int, *, using: str) -> Delivery | None:
     now, token = timezone.now(), uuid.uuid4()
     given: dict[str, Any] = {
         "id": primary_key,
@@ -100,7 +114,7 @@ class _Lease(NamedTuple):
         return cls.of(abandoned.filter(lease_token=lost_token))
 
     def take(self, model: type[Delivery], using: str, **given: Any) -> Delivery | None:
-        """Take it; return the delivery, with its replay and what came before it with its body."""
+        """Take it; return the delivery, with what came before it with its body."""
         if Returning.is_taken_by(using) and not connections[using].in_atomic_block:
             found = [values for _nothing, *values in self.whole.rows(using, **given)]
         else:
@@ -139,8 +153,6 @@ def _read(model: type[Delivery], values: list[Any], *, using: str) -> Delivery:
     same_body_as, *columns = values
     delivery = model.from_db(using, column_names(model), columns)
     delivery.same_body_as = same_body_as
-    if delivery.replay_id is not None:
-        delivery.replay = _replay_of(delivery, using=using)
     return delivery
 
 

@@ -181,12 +181,14 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
                 ) from None
             return stored.pk
 
-    def claim(self, primary_key: int) -> Delivery | None:
+    def claim(self, primary_key: int, *, replay: Replay | None = None) -> Delivery | None:
         """Lease a delivery to this process; None if it is not to be run, or another one has it.
 
         Of a delivery that another process abandoned, `lost_attempt` says which attempt was lost.
+        `replay` is one that is at hand, and need not be read if the delivery is of that one.
         """
-        return lease(self.model, primary_key, using=router.db_for_write(self.model))
+        database = router.db_for_write(self.model)
+        return lease(self.model, primary_key, using=database, replay=replay)
 
     def leave_to_the_sweep(self) -> None:
         """Note of waiting deliveries that nobody was told of them."""

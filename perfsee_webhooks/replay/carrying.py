@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import Final
 
 from django.db import router, transaction
@@ -20,7 +21,8 @@ from django.http import HttpResponseBase
 from django.utils import timezone
 
 from .. import tasks
-from ..conf import TASKS, webhook_settings
+from ..conf import INLINE, TASKS, webhook_settings
+from ..history import Opened
 from ..log import ids
 from ..models import Delivery, Replay
 from ..selection import Selection
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 # How long the process that has answered a request goes on with a replay; the sweep does the rest.
 # A connection that is kept open waits for it with its next request.
 AFTER_RESPONSE: Final = timedelta(seconds=5)
+# Of how many deliveries of a batch the runs are in memory at once.
+READ_AT_ONCE: Final = 100
 
 
 def open_batch(primary_key: int) -> list[int] | None:
@@ -85,11 +89,20 @@ def carry_on(primary_key: int, *, may_go_on: Callable[[], bool] = lambda: True) 
     """
     opened = open_batch(primary_key)
     left = deque(opened or ())
+    known: dict[int, Opened] = {}
     while left and may_go_on():
-        tasks.start(left.popleft())
+        if webhook_settings.processing == INLINE and left[0] not in known:
+            known = _known_of(list(islice(left, READ_AT_ONCE)), primary_key)
+        first = left.popleft()
+        tasks.start(first, known.get(first))
     if left:
         Delivery.objects.filter(pk__in=left).leave_to_the_sweep()
     return opened
+
+
+def _known_of(opened: list[int], primary_key: int) -> dict[int, Opened]:
+    replay = Replay.objects.on_primary().get(pk=primary_key)
+    return Opened.by_primary_key(opened, replay)
 
 
 def carry_out(primary_key: int, *, until: datetime) -> None:
