@@ -109,15 +109,21 @@ class Fuzzer:
         self.signed: set[bytes] = set()
         self.acknowledged: dict[str, bytes] = {}
 
-    def run(self, deadline: float) -> None:
-        """Send attempts until the deadline, over as many connections at once as `CONNECTIONS`."""
+    def run(self, deadline: float, at_least: int) -> None:
+        """Send attempts over as many connections at once as `CONNECTIONS`.
+
+        They end at the deadline, but not before there have been so many from the start.
+        """
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            for done in [pool.submit(self._run_one, deadline) for _ in range(CONNECTIONS)]:
+            sending = [pool.submit(self._run_one, deadline, at_least) for _ in range(CONNECTIONS)]
+            for done in sending:
                 done.result()
 
-    def _run_one(self, deadline: float) -> None:
-        while time.monotonic() < deadline:
-            seed = f"{self._seed}/{next(self._numbers)}"
+    def _run_one(self, deadline: float, at_least: int) -> None:
+        for number in self._numbers:
+            if time.monotonic() >= deadline and number >= at_least:
+                return
+            seed = f"{self._seed}/{number}"
             random = Random(seed)  # noqa: S311  # a seed has to make the same again
             if random.randrange(LARGE_ONE_IN) == 0:
                 with self._large:
@@ -190,8 +196,13 @@ def _as_expected(attempt: Attempt, statuses: list[int]) -> bool:
     return len(statuses) == requests_sent and set(statuses) <= attempt.expected
 
 
-def run(tally: Tally, *, seconds: float, seed: int, server: str, folder: Path) -> None:
-    """Fuzz the example site on a server, with a new SQLite database in a folder."""
+def run(
+    tally: Tally, *, seconds: float, seed: int, server: str, folder: Path, at_least: int = 0
+) -> None:
+    """Fuzz the example site on a server, with a new SQLite database in a folder.
+
+    It takes longer than so many seconds where the machine has not sent `at_least` attempts by then.
+    """
     database = folder / f"{server}.sqlite3"
     url = f"sqlite:///{database}"
     migrate(url)
@@ -199,9 +210,9 @@ def run(tally: Tally, *, seconds: float, seed: int, server: str, folder: Path) -
         fuzzer = Fuzzer(site, tally, f"{seed}/{server}")
         started = time.monotonic()
         fuzzer.good("first")
-        fuzzer.run(started + seconds / 2)
+        fuzzer.run(started + seconds / 2, at_least // 2)
         halfway = resident_megabytes()
-        fuzzer.run(started + seconds)
+        fuzzer.run(started + seconds, at_least)
         end = resident_megabytes()
         fuzzer.good("last")
         _wait_until_nothing_runs(database)
