@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import pymysql
 
-_START_SECONDS = 30
+_START_SECONDS = 60
 _UNPRIVILEGED = "nobody"
 _FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/libexec")
 _ZONES = Path("/usr/share/zoneinfo")

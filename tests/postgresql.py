@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-_START_SECONDS = 30
+_START_SECONDS = 60
 _UNPRIVILEGED = "nobody"
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import ConnectionError as NotConnected
 
-_START_SECONDS = 10
+_START_SECONDS = 60
 
 
 class NoRedis(RuntimeError):

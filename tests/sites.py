@@ -20,8 +20,8 @@ from perfsee_webhooks import sending
 
 SECRET = "It’s a secret 🔑"
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 30
-SETTLE_SECONDS = 30
+START_SECONDS = 60
+SETTLE_SECONDS = 60
 
 GUNICORN_THREADS = (
     "gunicorn",

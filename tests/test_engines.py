@@ -51,7 +51,7 @@ response.close()
 
 QUICK_CELERY = "--concurrency=1 --without-gossip --without-mingle --without-heartbeat"
 
-WAIT_SECONDS = 30
+WAIT_SECONDS = 60
 PROMPT_SECONDS = 4  # an engine that does not answer is given up after 5
 POLL_SECONDS = 0.1
 
