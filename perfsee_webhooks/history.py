@@ -15,23 +15,27 @@ Outcome = ReceiverRun.Outcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """What a replay knows of a delivery that it has opened: itself, and the runs until then."""
+    """What a replay knows of deliveries that it has opened, so that it need not be read for each.
+
+    replay: the replay
+    runs:   the runs of each until it was opened, by primary keys
+    """
 
     replay: Replay
-    runs: list[ReceiverRun]
+    runs: dict[int, list[ReceiverRun]]
 
     @classmethod
-    def by_primary_key(cls, primary_keys: Sequence[int], replay: Replay) -> dict[int, Opened]:
-        """Return this of several deliveries that a replay has opened, in one statement."""
-        runs = runs_of_each(primary_keys)
-        return {key: cls(replay=replay, runs=runs[key]) for key in primary_keys}
+    def by(cls, replay: Replay, primary_keys: Sequence[int]) -> Opened:
+        """Return what is known of deliveries that have been opened by a replay: one statement."""
+        return cls(replay=replay, runs=runs_of_each(primary_keys))
 
-    def holds_for(self, delivery: Delivery) -> bool:
-        """Say whether a claimed delivery has not been run since.
+    def runs_of(self, delivery: Delivery) -> list[ReceiverRun] | None:
+        """Return the runs of a claimed delivery; None if it may have been run since it was opened.
 
         Each claim is an attempt, and only another replay has them counted from the start again.
         """
-        return delivery.replay_id == self.replay.pk and delivery.attempts == 1
+        is_first_claim = delivery.replay_id == self.replay.pk and delivery.attempts == 1
+        return self.runs[delivery.pk] if is_first_claim else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +48,11 @@ class History:
     @classmethod
     def of(cls, delivery: Delivery, opened: Opened | None = None) -> History:
         """Return the history of a delivery, without a query where all of it is known."""
-        if opened is not None and opened.holds_for(delivery):
-            return cls(delivery=delivery, runs=list(opened.runs))
-        if delivery.attempts == 1 and delivery.replay is None:
-            return cls(delivery=delivery, runs=[])
-        return cls(delivery=delivery, runs=runs_of(delivery))
+        runs = opened.runs_of(delivery) if opened else None
+        if runs is None:
+            is_new = delivery.attempts == 1 and delivery.replay is None
+            runs = [] if is_new else runs_of(delivery)
+        return cls(delivery=delivery, runs=runs)
 
     def add(self, run: ReceiverRun) -> None:
         """Add a run that has ended."""

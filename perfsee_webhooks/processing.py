@@ -41,7 +41,7 @@ class ReceiverRolledBack(Exception):
 def process(primary_key: int, opened: Opened | None = None) -> Delivery | None:
     """Run the receivers of a delivery that have not succeeded yet, and settle it.
 
-    `opened` is what is known of one that a replay has just opened, and need not be read again.
+    `opened` is what is known of those that a replay has opened with it, and need not be read.
 
     Returns the delivery as it was left, or None where nothing was to be done: it is settled, not
     yet due, or being run by another process. A receiver that fails makes no difference here: its

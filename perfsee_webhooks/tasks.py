@@ -161,7 +161,7 @@ def _start_each(primary_keys: Sequence[int]) -> None:
 def start(primary_key: int, opened: Opened | None = None) -> bool:
     """Process a delivery here and now, or hand it over, as `PROCESSING` says.
 
-    `opened` is what is known of one that a replay has just opened.
+    `opened` is what is known of those that a replay has opened with it.
 
     False if that failed, which is logged: the delivery waits for the sweep.
     """

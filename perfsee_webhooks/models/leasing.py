@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from copy import copy
+from copy import deepcopy
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,7 +33,7 @@ def lease(
     delivery = _leased(model, primary_key, using=using)
     if delivery is not None and delivery.replay_id is not None:
         is_known = replay is not None and replay.pk == delivery.replay_id
-        delivery.replay = copy(replay) if is_known else _replay_of(delivery, using=using)
+        delivery.replay = deepcopy(replay) if is_known else _replay_of(delivery, using=using)
     return delivery
 
 

@@ -9,13 +9,12 @@ delivery that waits, and is looked after like any other.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import islice
 from typing import Final
 
+from django.db import Error as DatabaseFailure
 from django.db import router, transaction
 from django.http import HttpResponseBase
 from django.utils import timezone
@@ -86,23 +85,37 @@ def carry_on(primary_key: int, *, may_go_on: Callable[[], bool] = lambda: True) 
     """Open the next batch and have it processed as `PROCESSING` says; None if none is due.
 
     `may_go_on` is asked before each delivery. Once it says no, the sweep takes the rest up.
+
+    Raises:
+        DatabaseError: the database went away; a later sweep takes up what was opened.
     """
-    opened = open_batch(primary_key)
-    left = deque(opened or ())
-    known: dict[int, Opened] = {}
-    while left and may_go_on():
-        if webhook_settings.processing == INLINE and left[0] not in known:
-            known = _known_of(list(islice(left, READ_AT_ONCE)), primary_key)
-        first = left.popleft()
-        tasks.start(first, known.get(first))
-    if left:
-        Delivery.objects.filter(pk__in=left).leave_to_the_sweep()
-    return opened
+    batch = open_batch(primary_key)
+    if batch is None:
+        return None
+    known: Opened | None = None
+    for number, delivery in enumerate(batch):
+        if not may_go_on():
+            Delivery.objects.filter(pk__in=batch[number:]).leave_to_the_sweep()
+            break
+        if number % READ_AT_ONCE == 0:
+            known = _known_of(batch[number : number + READ_AT_ONCE], primary_key)
+        tasks.start(delivery, known)
+    return batch
 
 
-def _known_of(opened: list[int], primary_key: int) -> dict[int, Opened]:
-    replay = Replay.objects.on_primary().get(pk=primary_key)
-    return Opened.by_primary_key(opened, replay)
+def _known_of(batch: list[int], primary_key: int) -> Opened | None:
+    """Return what each delivery of a batch would else have to read, if they are processed here."""
+    if webhook_settings.processing != INLINE:
+        return None
+    try:
+        return Opened.by(Replay.objects.on_primary().get(pk=primary_key), batch)
+    except DatabaseFailure:
+        logger.exception(
+            "What replay %s has opened was not read at once; each delivery reads its own.",
+            primary_key,
+            extra=ids(replay=primary_key),
+        )
+        return None
 
 
 def carry_out(primary_key: int, *, until: datetime) -> None:
