@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.contrib.admin import site as admin_site
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, connection, connections, transaction
 from django.http import HttpResponse
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -32,6 +32,7 @@ from perfsee_webhooks.sending import perfsee_headers
 from perfsee_webhooks.signals import bundle_finished, delivery_failed
 from perfsee_webhooks.sweep import sweep
 
+from .locks import somebody_waits
 from .replays import opened_again
 from .sites import SECRET
 
@@ -443,6 +444,50 @@ def test_open_batch__leaves_alone_what_is_being_run_or_has_no_bytes(nothing_runs
     asked = fresh(asked)
     assert (asked.accepted, asked.skipped, asked.state) == (2, 2, "finished")
     assert fresh(running).state == "processing"
+
+
+def claim(row, _other):
+    assert Delivery.objects.claim(row.pk) is not None
+
+
+def open_for_all(_row, other):
+    assert replay.open_batch(other.pk)
+
+
+def prune(row, _other):
+    Delivery.objects.filter(pk=row.pk).update(body=b"", body_pruned_at=NOW)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("happens", [claim, open_for_all, prune])
+def test_open_batch__leaves_alone_what_is_taken_while_it_waits(connect, happens):
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer, for whom nobody waits in the middle of a statement")
+    row = store()
+    asked, other = started(), started(receivers=Replay.Receivers.ALL)
+
+    def open_batch():
+        try:
+            return replay.open_batch(asked.pk)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            happens(row, other)
+            as_it_was = fresh(row)
+            opening = pool.submit(open_batch)
+            while not (opening.done() or somebody_waits()):
+                pass
+        assert opening.result() == []
+    assert (
+        vars(fresh(row)).items()
+        >= {
+            name: getattr(as_it_was, name) for name in ("state", "replay_id", "lease_token")
+        }.items()
+    )
+    asked.refresh_from_db()
+    assert (asked.accepted, asked.skipped) == (0, 1)
 
 
 def test_open_batch__leaves_out_none_for_what_enters_its_selection(nothing_runs):

@@ -206,7 +206,12 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return self.filter(free, body_pruned_at=None).exclude(WAITING_FOR_MORE)
 
     def reopen(self, replay: Replay) -> int:
-        """Make those that can be replayed wait again, for a replay; return how many."""
+        """Make those that can be replayed wait again, for a replay; return how many.
+
+        In a transaction, which locks them first: what others have done with one by the time that
+        it is locked decides whether it can, and not what they had done when the statement began.
+        """
+        list(self.select_for_update().order_by("pk").values_list("pk"))
         now = timezone.now()
         return self.replayable(now, only_settled=bool(replay.only)).update(
             state=DeliveryState.RECEIVED,

@@ -1,0 +1,21 @@
+"""Whether somebody waits for a lock that this test has."""
+
+from __future__ import annotations
+
+from django.db import connection
+
+_WAITING = {
+    "postgresql": "SELECT COUNT(*) FROM pg_locks "
+    "WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))",
+    # Of anybody's locks: the tables that tell whose are not read anew while they are asked for.
+    "mysql": "SELECT variable_value FROM information_schema.global_status "
+    "WHERE variable_name = 'Innodb_row_lock_current_waits'",
+}
+
+
+def somebody_waits() -> bool:
+    """Say whether another connection waits for what this test's transaction has locked."""
+    with connection.cursor() as cursor:
+        cursor.execute(_WAITING[connection.vendor])
+        (number,) = cursor.fetchone()
+    return int(number) > 0
