@@ -123,8 +123,8 @@ def _inline(measured: Bench, server: str) -> Figure:
         [max(answers)],
         [SLEEP_SECONDS],
         at_most=0.2,
-        note=f"median {_milliseconds([each * 1e6 for each in answers])}, the first, which connects "
-        f"to the database, {first * 1e3:.0f} ms",
+        note=f"median {_milliseconds([each * 1e6 for each in answers])}, the first, with what a "
+        f"process does once, {first * 1e3:.0f} ms",
     )
 
 
