@@ -17,10 +17,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
 from django.db import Error as DatabaseFailure
+from django.db import router, transaction
 
 from .conf import webhook_settings
 from .envelope import Envelope
@@ -69,9 +71,14 @@ class Spooled:
             raise SpoolDamaged(self.path, "it has another body than was written.")
         return replace(envelope, received_at=received_at)
 
-    def remove(self) -> None:
-        """Remove the file, once its request is stored."""
-        self.path.unlink(missing_ok=True)
+    def remove(self, stored: Envelope) -> None:
+        """Remove the file, once its request is stored.
+
+        If another process was quicker, its name may be that of a newer one with another body.
+        """
+        with suppress(FileNotFoundError):
+            if self.read().body_sha256 == stored.body_sha256:
+                self.path.unlink()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,41 +198,53 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def drain(spool: Spool) -> int:
-    """Store what lies in the spool, the first to come first; return how many were stored.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """How many requests of the spool were stored, and how many could not be."""
+
+    stored: int
+    left: int
+
+
+def drain(spool: Spool) -> Drained:
+    """Store what lies in the spool, the first to come first.
 
     A file goes once its request is committed, and one that is read twice is stored once: it is
-    safe to run several at once, and to be killed at any moment. What cannot be read, or what the
-    database refuses, is left and logged. A request whose id has come with another body meanwhile
-    is kept as a rejection, as is one whose body has come under another id where
-    `REFUSE_SAME_BODY` is set.
+    safe to run several at once, inside a transaction too, and to be killed at any moment. What
+    cannot be read, or what the database refuses, is left and logged. A request whose id has come
+    with another body meanwhile is kept as a rejection, as is one whose body has come under another
+    id where `REFUSE_SAME_BODY` is set.
 
     Raises:
         DatabaseError: the database is still away; what is left is for the next time.
         OSError: the folder could not be read.
     """
-    stored = 0
+    stored = left = 0
+    database = router.db_for_write(Delivery)
     for spooled in spool.waiting():
         try:
             envelope = spooled.read()
         except FileNotFoundError:  # another process was quicker
             continue
-        except SpoolDamaged as error:
-            logger.error("A file of the spool is damaged: %s", error, extra=ids(path=error.path))
+        except (SpoolDamaged, OSError) as error:
+            left += 1
+            path = str(spooled.path)
+            logger.error("A file of the spool cannot be read: %s", error, extra=ids(path=path))
             continue
         try:
             stored += _store(envelope)
         except AWAY:
             raise
         except DatabaseFailure:
+            left += 1
             logger.exception(
                 "Delivery %s cannot be stored from the spool.",
                 envelope.delivery_id,
                 extra=ids_of(envelope, path=str(spooled.path)),
             )
         else:
-            spooled.remove()
-    return stored
+            transaction.on_commit(partial(spooled.remove, envelope), using=database)
+    return Drained(stored=stored, left=left)
 
 
 def _store(envelope: Envelope) -> bool:

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db import Error as DatabaseFailure
 from django.db import router, transaction
 from django.db.models import Min
 from django.utils import timezone
@@ -34,7 +35,8 @@ class Sweep:
     An ending is `handed over`, or where the sweep processes itself the state that it left;
     `nothing to do` if another process was quicker; `error` if it will have to be tried again.
     `replayed` is how many deliveries it opened of replays that nobody was at work on, `drained`
-    how many it stored that had been kept on the disk while the database was away.
+    how many it stored that had been kept on the disk while the database was away. `troubles` is how
+    often it could not: the spool, a file of it, or a replay has to be seen to, as the log says.
     `next_attempt_at` is when the first of what failed is due again; None if nothing is.
     """
 
@@ -42,6 +44,7 @@ class Sweep:
     endings: Counter[str]
     replayed: int = 0
     drained: int = 0
+    troubles: int = 0
     next_attempt_at: datetime | None = None
 
     def __bool__(self) -> bool:
@@ -66,10 +69,11 @@ def sweep(*, batch_size: int) -> Sweep:
         DatabaseError: the rows could not be read; what was taken up is taken up again later.
     """
     Heartbeat.objects.beat(SWEEP)
-    report = Sweep(found=Counter(), endings=Counter(), drained=_drain())
+    report = Sweep(found=Counter(), endings=Counter())
+    _drain(report)
     while True:
         _take_up_overdue(report, batch_size)
-        batches = _continue_replays()
+        batches = _continue_replays(report)
         if not batches:
             report.next_attempt_at = _next_attempt_at()
             _log(report)
@@ -77,19 +81,21 @@ def sweep(*, batch_size: int) -> Sweep:
         report.replayed += sum(len(batch) for batch in batches)
 
 
-def _drain() -> int:
-    """Store what is in the spool. What the disk does not give is logged, and holds up nothing."""
+def _drain(report: Sweep) -> None:
+    """Store what is in the spool. What cannot be stored is logged, and holds up nothing else."""
     spool = Spool.of_site()
     if spool is None:
-        return 0
+        return
     try:
-        return drain(spool)
-    except OSError:
+        drained = drain(spool)
+    except (OSError, DatabaseFailure):
+        report.troubles += 1
         logger.exception(
-            "The spool could not be read; a later sweep will try.",
+            "The spool could not be emptied; a later sweep will try.",
             extra=ids(path=str(spool.folder)),
         )
-        return 0
+    else:
+        report.drained, report.troubles = drained.stored, drained.left
 
 
 def _next_attempt_at() -> datetime | None:
@@ -122,17 +128,18 @@ def _take_up_overdue(report: Sweep, batch_size: int) -> None:
             break
 
 
-def _continue_replays() -> list[list[int]]:
+def _continue_replays(report: Sweep) -> list[list[int]]:
     """Open a batch of each replay that nobody is at work on, and return these batches."""
     due = Replay.objects.on_primary().due(timezone.now())
-    batches = [_continue(replay) for replay in due if replaying.is_stalled(replay)]
+    batches = [_continue(replay, report) for replay in due if replaying.is_stalled(replay)]
     return [batch for batch in batches if batch is not None]
 
 
-def _continue(replay: Replay) -> list[int] | None:
+def _continue(replay: Replay, report: Sweep) -> list[int] | None:
     try:
         return replaying.take_up(replay)
     except Exception:
+        report.troubles += 1
         logger.exception(
             "Replay %s could not be carried on; a later sweep will try.",
             replay.pk,

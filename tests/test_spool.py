@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import DataError, OperationalError
+from django.core.management import CommandError, call_command
+from django.db import DataError, OperationalError, transaction
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from perfsee_webhooks.exceptions import DeliveryConflict, NotStored
 from perfsee_webhooks.models import Delivery, DeliveryQuerySet, Rejection
 from perfsee_webhooks.sending import perfsee_headers
 from perfsee_webhooks.signals import bundle_finished
-from perfsee_webhooks.spool import Spool, SpoolDamaged, drain
+from perfsee_webhooks.spool import Drained, Spool, SpoolDamaged, drain
 from perfsee_webhooks.sweep import sweep
 
 BODY = b'{"eventType":"bundle:finished","payload":{}}'
@@ -60,7 +61,7 @@ def test_keep__what_is_read_is_what_was_kept(spool, delivery_id, body):
     (spooled,) = spool.waiting()
     assert spooled.read() == one
     assert spooled.path.parent == spool.folder
-    spooled.remove()
+    spooled.remove(one)
 
 
 def test_keep__in_a_file_that_nobody_else_reads(spool):
@@ -198,12 +199,12 @@ def test_read__tells_of_a_damaged_file(spool, damage):
 # Draining
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_drain__stores_it_as_it_came(spool, no_receivers):
     earlier = timezone.now() - timedelta(hours=1)
     spool.keep(envelope("late"))
     spool.keep(envelope("early", received_at=earlier))
-    assert drain(spool) == 2
+    assert drain(spool).stored == 2
     assert names_in(spool) == []
     early, late = Delivery.objects.order_by("pk")
     assert (early.delivery_id, early.received_at) == ("early", earlier)
@@ -211,60 +212,105 @@ def test_drain__stores_it_as_it_came(spool, no_receivers):
     assert late.verified_by == "SECRETS[0]"
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_drain__what_is_stored_already_is_stored_once(spool, no_receivers, monkeypatch):
     spool.keep(envelope())
     (spooled,) = spool.waiting()
     written, moment = spooled.path.read_bytes(), spooled.path.stat().st_mtime
-    assert drain(spool) == 1
+    assert drain(spool).stored == 1
     spooled.path.write_bytes(written)
     os.utime(spooled.path, (moment, moment))
-    assert drain(spool) == 1
+    assert drain(spool).stored == 1
     assert Delivery.objects.get().repeats == 0
     assert names_in(spool) == []
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_drain__counts_what_has_come_again(spool, post):
     post(BODY, delivery_id="one")
     spool.keep(envelope("one"))
-    assert drain(spool) == 0
+    assert drain(spool).stored == 0
     assert Delivery.objects.get().repeats == 1
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_drain__keeps_a_conflict_where_a_person_sees_it(spool, post):
     post(BODY, delivery_id="one")
     spool.keep(envelope("one", b'{"eventType":"another"}'))
-    assert drain(spool) == 0
+    assert drain(spool).stored == 0
     assert names_in(spool) == []
     rejection = Rejection.objects.get()
     assert (rejection.reason, rejection.verified_by) == ("conflict", "SECRETS[0]")
     assert bytes(rejection.body) == b'{"eventType":"another"}'
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_drain__refuses_a_body_under_another_id_where_that_is_set(spool, post, webhook_setting):
     webhook_setting(REFUSE_SAME_BODY=True)
     post(BODY, delivery_id="one")
     spool.keep(envelope("two"))
-    assert drain(spool) == 0
+    assert drain(spool).stored == 0
     assert names_in(spool) == []
     assert Rejection.objects.get().reason == "same_body"
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_drain__leaves_what_is_damaged_and_goes_on(spool, no_receivers, caplog):
     spool.keep(envelope("damaged"))
     (damaged,) = spool.waiting()
     damaged.path.write_bytes(b"no more")
     spool.keep(envelope("whole"))
-    assert drain(spool) == 1
+    assert drain(spool) == Drained(stored=1, left=1)
     assert [left.path for left in spool.waiting()] == [damaged.path]
     assert damaged.path.name in caplog.text
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
+def test_drain__leaves_what_the_disk_does_not_give_and_goes_on(spool, no_receivers, caplog):
+    spool.keep(envelope("unreadable"))
+    (unreadable,) = spool.waiting()
+    unreadable.path.unlink()
+    unreadable.path.mkdir()
+    spool.keep(envelope("whole"))
+    assert drain(spool) == Drained(stored=1, left=1)
+    assert unreadable.path.name in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_drain__keeps_the_file_until_its_request_is_committed(spool, no_receivers):
+    spool.keep(envelope())
+    with transaction.atomic():
+        assert drain(spool).stored == 1
+        assert names_in(spool) == [".delivery"]
+        transaction.set_rollback(True)
+    assert not Delivery.objects.exists()
+    assert drain(spool).stored == 1
+    assert names_in(spool) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_drain__leaves_a_newer_file_of_the_same_name(spool, no_receivers, monkeypatch):
+    """Another process stores the first, and its id comes again, before this one removes it."""
+    spool.keep(envelope("one"))
+    (spooled,) = spool.waiting()
+    record = DeliveryQuerySet.record
+
+    def record_and_lag(self, one):
+        primary_key = record(self, one)
+        monkeypatch.setattr(DeliveryQuerySet, "record", record)
+        assert drain(spool).stored == 1
+        spool.keep(envelope("one", b'{"eventType":"another"}'))
+        return primary_key
+
+    monkeypatch.setattr(DeliveryQuerySet, "record", record_and_lag)
+    drain(spool)
+    assert [left.path for left in spool.waiting()] == [spooled.path]
+    drain(spool)
+    assert names_in(spool) == []
+    assert Rejection.objects.get().reason == "conflict"
+
+
+@pytest.mark.django_db(transaction=True)
 def test_drain__leaves_all_where_the_database_is_still_away(spool, monkeypatch):
     spool.keep(envelope("one"))
     spool.keep(envelope("two"))
@@ -278,7 +324,7 @@ def test_drain__leaves_all_where_the_database_is_still_away(spool, monkeypatch):
     assert len(spool.waiting()) == 2
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_drain__leaves_what_the_database_refuses_and_goes_on(spool, monkeypatch, caplog):
     spool.keep(envelope("refused"))
     spool.keep(envelope("taken"))
@@ -290,12 +336,12 @@ def test_drain__leaves_what_the_database_refuses_and_goes_on(spool, monkeypatch,
         return record(self, one)
 
     monkeypatch.setattr(DeliveryQuerySet, "record", refuse_one)
-    assert drain(spool) == 1
+    assert drain(spool) == Drained(stored=1, left=1)
     assert [left.read().delivery_id for left in spool.waiting()] == ["refused"]
     assert "Delivery refused cannot be stored from the spool." in caplog.text
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_sweep__stores_and_processes_what_is_in_the_spool(spool, connect):
     receiver = connect(bundle_finished)
     spool.keep(envelope())
@@ -305,7 +351,7 @@ def test_sweep__stores_and_processes_what_is_in_the_spool(spool, connect):
     assert not sweep(batch_size=10)
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_sweep__goes_on_where_the_spool_cannot_be_read(
     delivery, connect, tmp_path, webhook_setting, caplog
 ):
@@ -313,8 +359,29 @@ def test_sweep__goes_on_where_the_spool_cannot_be_read(
     Delivery.objects.update(handed_over_at=None)
     (tmp_path / "file").touch()
     webhook_setting(SPOOL_DIR=tmp_path / "file")
-    assert sweep(batch_size=10).total == 1
-    assert "The spool could not be read" in caplog.text
+    report = sweep(batch_size=10)
+    assert (report.total, report.troubles) == (1, 1)
+    assert "The spool could not be emptied" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sweep__goes_on_where_the_database_does_not_take_a_file(
+    spool, delivery, connect, monkeypatch, caplog
+):
+    """MySQL closes the connection on a statement that is larger than it takes."""
+    connect(bundle_finished)
+    Delivery.objects.update(handed_over_at=None)
+    spool.keep(envelope("large"))
+
+    def close(self, _envelope):
+        raise OperationalError(2006, "MySQL server has gone away")
+
+    monkeypatch.setattr(DeliveryQuerySet, "record", close)
+    report = sweep(batch_size=10)
+    assert (report.total, report.troubles) == (1, 1)
+    assert "The spool could not be emptied" in caplog.text
+    with pytest.raises(CommandError, match="The spool or a replay has to be seen to"):
+        call_command("perfsee_sweep")
 
 
 # Receiving

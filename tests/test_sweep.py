@@ -195,6 +195,7 @@ def test_perfsee_sweep__says_it_as_json(many, connect):
         "endings": {"succeeded": 20},
         "replayed": 0,
         "drained": 0,
+        "troubles": 0,
     }
 
 

@@ -31,7 +31,7 @@ class Command(DocumentedCommand):
     examples = ("manage.py perfsee_sweep", "manage.py perfsee_sweep --watch 10")
     exit_statuses = {
         0: "all is taken up, or a signal has ended --watch",
-        1: "a delivery has to be tried again",
+        1: "a delivery has to be tried again, or the spool or a replay has to be seen to",
     }
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -66,6 +66,10 @@ class Command(DocumentedCommand):
         self._print(report, as_json=as_json)
         if report.endings[ERROR]:
             raise CommandError(f"{report.endings[ERROR]} deliveries have to be tried again.")
+        if report.troubles:
+            raise CommandError(
+                "The spool or a replay has to be seen to: the log says which, and why."
+            )
 
     def _watch(self, seconds: float, batch_size: int, *, as_json: bool) -> None:
         stopped = threading.Event()
@@ -91,6 +95,7 @@ class Command(DocumentedCommand):
                     "endings": dict(report.endings),
                     "replayed": report.replayed,
                     "drained": report.drained,
+                    "troubles": report.troubles,
                 }
             )
         elif report.total:
