@@ -446,6 +446,14 @@ def test_open_batch__leaves_alone_what_is_being_run_or_has_no_bytes(nothing_runs
     assert fresh(running).state == "processing"
 
 
+def elsewhere(work, *arguments, **named):
+    """Do work on a connection of its own."""
+    try:
+        return work(*arguments, **named)
+    finally:
+        connections.close_all()
+
+
 def claim(row, _other):
     assert Delivery.objects.claim(row.pk) is not None
 
@@ -466,17 +474,11 @@ def test_open_batch__leaves_alone_what_is_taken_while_it_waits(connect, happens)
     row = store()
     asked, other = started(), started(receivers=Replay.Receivers.ALL)
 
-    def open_batch():
-        try:
-            return replay.open_batch(asked.pk)
-        finally:
-            connections.close_all()
-
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
             happens(row, other)
             as_it_was = fresh(row)
-            opening = pool.submit(open_batch)
+            opening = pool.submit(elsewhere, replay.open_batch, asked.pk)
             while not (opening.done() or somebody_waits()):
                 pass
         assert opening.result() == []
@@ -488,6 +490,70 @@ def test_open_batch__leaves_alone_what_is_taken_while_it_waits(connect, happens)
     )
     asked.refresh_from_db()
     assert (asked.accepted, asked.skipped) == (0, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_open_batch__leaves_out_what_has_left_its_selection_while_it_waits(nothing_runs):
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer, for whom nobody waits in the middle of a statement")
+    first, second = dead(2)
+    asked = started(Selection(states=("dead",)), receivers=Replay.Receivers.ALL)
+    with ThreadPoolExecutor(2) as pool:
+        with transaction.atomic():
+            list(Delivery.objects.select_for_update().filter(pk=first.pk))
+            opening = pool.submit(elsewhere, replay.open_batch, asked.pk)
+            while not (opening.done() or somebody_waits()):
+                pass
+            another = Delivery.objects.filter(pk=second.pk)
+            pool.submit(elsewhere, another.update, state="succeeded").result(30)
+        assert opening.result() == [first.pk]
+    assert fresh(second).state == "succeeded"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_open_batch__does_not_wait_for_what_is_being_run(nothing_runs):
+    """Its receiver could not settle it, which MySQL would see as a deadlock."""
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer, for whom nobody waits in the middle of a statement")
+    running, free = dead(2)
+    lease(running)
+    asked = started()
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        list(Delivery.objects.select_for_update().filter(pk=running.pk))
+        assert pool.submit(elsewhere, replay.open_batch, asked.pk).result(30) == [free.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_open_batch__takes_no_lease_that_runs_out_while_it_waits(nothing_runs):
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer, for whom nobody waits in the middle of a statement")
+    running, locked = dead(2)
+    moment = timezone.now()
+    lease(running)
+    asked = started()
+    with ThreadPoolExecutor(2) as pool:
+        with transaction.atomic():
+            list(Delivery.objects.select_for_update().filter(pk=locked.pk))
+            opening = pool.submit(elsewhere, replay.open_batch, asked.pk)
+            while not (opening.done() or somebody_waits()):
+                pass
+            now = timezone.now()
+            assert now > moment
+            another = Delivery.objects.filter(pk=running.pk)
+            pool.submit(elsewhere, another.update, lease_expires_at=now).result(30)
+        assert opening.result() == [locked.pk]
+
+
+def test_open_batch__leaves_to_the_other_what_was_abandoned_by_a_replay_that_asks_for_more(connect):
+    receiver = connect()
+    row = store()
+    process(row.pk)
+    wide = opened_again(receivers=Replay.Receivers.ALL)
+    lease(row, expires_in=-HOUR)
+    narrow = opened_again()
+    assert (narrow.accepted, narrow.skipped) == (0, 1)
+    process(row.pk)
+    assert (receiver.call_count, fresh(row).replay) == (2, wide)
 
 
 def test_open_batch__leaves_out_none_for_what_enters_its_selection(nothing_runs):
@@ -667,7 +733,8 @@ def test_sweep__goes_on_where_one_replay_cannot_be_read(connect, caplog):
     dead(1)
     Replay.objects.filter(pk=broken.pk).update(selection={"of_a_later_version": 1}, ceiling=9)
     Replay.objects.filter(pk=good.pk).update(ceiling=10**9)
-    assert sweep(batch_size=10).replayed == 1
+    report = sweep(batch_size=10)
+    assert (report.replayed, bool(report.troubles)) == (1, True)
     assert f"Replay {broken.pk} could not be carried on" in caplog.text
     assert fresh(good).state == "finished"
 

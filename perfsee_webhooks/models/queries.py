@@ -46,9 +46,10 @@ SEARCHED: Final = ("delivery_id", "hook_id", "project", "commit_hash", "branch")
 WAITING: Final = (DeliveryState.RECEIVED, DeliveryState.FAILED)
 # What waits for a replay that asks for more than its failed receivers. The values are those of
 # `Replay.receivers`, a model that is defined on top of this module.
-WAITING_FOR_MORE: Final = models.Q(state__in=WAITING, replay__isnull=False) & (
-    models.Q(replay__receivers="all") | ~models.Q(replay__only=[])
-)
+# One whose process was lost waits for it, too.
+WAITING_FOR_MORE: Final = models.Q(
+    state__in=(*WAITING, DeliveryState.PROCESSING), replay__isnull=False
+) & (models.Q(replay__receivers="all") | ~models.Q(replay__only=[]))
 UNDER_WAY: Final = (DeliveryState.RECEIVED, DeliveryState.PROCESSING)
 SETTLED: Final = (DeliveryState.SUCCEEDED, DeliveryState.DEAD, DeliveryState.UNHANDLED)
 
@@ -208,12 +209,17 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def reopen(self, replay: Replay) -> int:
         """Make those that can be replayed wait again, for a replay; return how many.
 
-        In a transaction, which locks them first: what others have done with one by the time that
-        it is locked decides whether it can, and not what they had done when the statement began.
+        In a transaction, which locks those that can and asks anew: what others have done with one
+        by the time that it is locked decides, and not what they had done when a statement began.
+        One that is being run is not locked, or its receiver could not settle it.
         """
-        list(self.select_for_update().order_by("pk").values_list("pk"))
         now = timezone.now()
-        return self.replayable(now, only_settled=bool(replay.only)).update(
+        can_be = self.replayable(now, only_settled=bool(replay.only)).order_by()
+        keys = list(can_be.values_list("pk", flat=True))
+        rows = self.model.objects.using(self.db).filter(pk__in=keys).order_by("pk")
+        no_key = connections[self.db].features.has_select_for_no_key_update
+        list(rows.select_for_update(no_key=no_key).values_list("pk"))
+        return can_be.filter(pk__in=keys).update(
             state=DeliveryState.RECEIVED,
             attempts=0,
             next_attempt_at=now,

@@ -58,9 +58,9 @@ def open_batch(primary_key: int) -> list[int] | None:
 
 def _open_next(replay: Replay, now: datetime) -> list[int]:
     size = min(replay.batch_size, replay.per_minute or replay.batch_size)
-    keys = Selection.from_json(replay.selection).after(replay.cursor, replay.ceiling, size)
-    looked_at = Delivery.objects.on_primary().filter(pk__in=keys)
-    accepted = looked_at.reopen(replay)
+    selection = Selection.from_json(replay.selection)
+    keys = selection.after(replay.cursor, replay.ceiling, size)
+    accepted = selection.deliveries().filter(pk__in=keys).reopen(replay)
     wait = timedelta(minutes=len(keys) / replay.per_minute) if replay.per_minute else timedelta(0)
     replay.move(
         keys[-1] if keys else replay.ceiling,
@@ -70,7 +70,8 @@ def _open_next(replay: Replay, now: datetime) -> list[int]:
     )
     if len(keys) < size or replay.cursor >= replay.ceiling:
         replay.finish()
-    return list(looked_at.filter(replay=replay).order_by("pk").values_list("pk", flat=True))
+    opened = Delivery.objects.on_primary().filter(pk__in=keys, replay=replay)
+    return list(opened.order_by("pk").values_list("pk", flat=True))
 
 
 def total_of(replay: Replay) -> int:
