@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from django.db import connections, router
+from django.db import connections, router, transaction
 
 from .conf import webhook_settings
 from .exceptions import LeaseLost
@@ -77,19 +77,50 @@ class LeaseKeeper:
 
     def _renew(self, held: list[Held]) -> None:
         """Renew what is held; close the thread's connection, which it seldom needs."""
-        for primary_key, token in held:
+        for lease in held:
             try:
-                Delivery(pk=primary_key, lease_token=token).renew_lease()
+                _renew_unless_locked(lease)
             except LeaseLost:
                 continue  # settled a moment ago, or taken over: the receiver's own fence tells
             except Exception:  # the thread must live on, whatever a driver raises
                 logger.exception(
                     "The lease of the delivery with primary key %s could not be renewed.",
-                    primary_key,
-                    extra=ids(delivery_pk=primary_key),
+                    lease.primary_key,
+                    extra=ids(delivery_pk=lease.primary_key),
                 )
         if held:
             connections[router.db_for_write(Delivery)].close()
+
+
+def _renew_unless_locked(lease: Held) -> None:
+    """Renew a lease, unless somebody has locked the row: meanwhile the other leases would run out.
+
+    Raises:
+        LeaseLost: another process has taken the delivery over, or it is settled.
+        DatabaseError: the database did not answer.
+    """
+    database = router.db_for_write(Delivery)
+    with transaction.atomic(using=database):
+        if _is_locked(lease.primary_key, using=database):
+            logger.warning(
+                "The lease of the delivery with primary key %s is not renewed, for somebody has "
+                "locked its row: a receiver should not keep that locked.",
+                lease.primary_key,
+                extra=ids(delivery_pk=lease.primary_key),
+            )
+            return
+        Delivery(pk=lease.primary_key, lease_token=lease.token).renew_lease()
+
+
+def _is_locked(primary_key: int, *, using: str) -> bool:
+    """Lock a row for a change, unless it is locked. SQLite has one writer, and locks no rows."""
+    features = connections[using].features
+    if not features.has_select_for_update_skip_locked:
+        return False
+    rows = Delivery.objects.using(using).filter(pk=primary_key).order_by()
+    # A receiver may well have written a row that refers to its delivery.
+    no_key = features.has_select_for_no_key_update
+    return not rows.select_for_update(skip_locked=True, no_key=no_key).values_list("pk")
 
 
 def _pause() -> timedelta:

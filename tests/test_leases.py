@@ -5,9 +5,10 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.db import DatabaseError, OperationalError, connection, connections
+from django.db import DatabaseError, OperationalError, connection, connections, transaction
 from django.utils import timezone
 
+from perfsee_webhooks.history import History
 from perfsee_webhooks.leases import Held, LeaseKeeper
 from perfsee_webhooks.models import Delivery
 from perfsee_webhooks.processing import process
@@ -98,6 +99,46 @@ def test_keeping__goes_on_after_an_error_of_the_database(delivery, webhook_setti
         assert keeper.renewed.acquire(timeout=10)
         assert keeper.renewed.acquire(timeout=10)
     assert "could not be renewed" in caplog.text
+
+
+def test_keeping__renews_the_others_while_somebody_has_one_locked(
+    delivery, webhook_setting, caplog
+):
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite locks no rows")
+    webhook_setting(LEASE=LEASE)
+    another = Delivery.objects.get()
+    another.pk, another.delivery_id = None, "another"
+    another.save(force_insert=True)
+    locked, free, keeper = claimed(delivery), claimed(another), RecordingKeeper()
+    assert free.lease_expires_at is not None
+    with transaction.atomic():
+        list(Delivery.objects.select_for_update().filter(pk=locked.pk))
+        with keeper.keeping(locked), keeper.keeping(free):
+            assert keeper.renewed.acquire(timeout=10)
+        renewed = Delivery.objects.get(pk=free.pk).lease_expires_at
+    assert renewed is not None
+    assert renewed > free.lease_expires_at
+    assert f"The lease of the delivery with primary key {locked.pk} is not renewed" in caplog.text
+
+
+def test_keeping__renews_the_lease_of_a_receiver_that_refers_to_its_delivery(
+    delivery, webhook_setting
+):
+    if connection.vendor != "postgresql":
+        pytest.skip("only PostgreSQL changes a row that somebody is about to refer to")
+    webhook_setting(LEASE=LEASE)
+    taken, keeper = claimed(delivery), RecordingKeeper()
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Django's own foreign keys look at the other row at the end alone.
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        History.of(taken).next_run("tests.receiver").succeed()
+        with keeper.keeping(taken):
+            assert keeper.renewed.acquire(timeout=10)
+        renewed = Delivery.objects.get().lease_expires_at
+    assert renewed is not None
+    assert taken.lease_expires_at is not None
+    assert renewed > taken.lease_expires_at
 
 
 def test_process__is_not_run_beside_itself_by_a_receiver_that_outlives_its_lease(
