@@ -9,6 +9,7 @@ from functools import reduce
 from operator import or_
 from typing import Any, Final, Self
 
+from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
@@ -30,8 +31,8 @@ class Selection:
     other_events:    only events that this version of the app does not know
     project, hook:   the exact slug, the exact hook id
     states:          values of `Delivery.State`
-    received_from:   received at this moment or later; aware
-    received_before: received before this moment; aware
+    received_from:   received at this moment or later
+    received_before: received before this moment
     failure_group:   a receiver's last run failed like this, `ReceiverRun.failure_group`
     replay:          last asked for by the replay of this primary key
     search:          the words of the search field of the list of deliveries
@@ -52,9 +53,7 @@ class Selection:
     up_to: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what could not be looked for, and tell moments in UTC.
-
-        PostgreSQL takes no offset of 16 hours and more.
+        """Refuse what could not be looked for, and tell moments as the rows tell theirs.
 
         Raises:
             ValueError: `event` names no event at all, a moment is beyond what a date can tell, or
@@ -62,8 +61,8 @@ class Selection:
         """
         for name in _MOMENTS:
             moment = getattr(self, name)
-            if moment is not None and timezone.is_aware(moment):
-                object.__setattr__(self, name, in_utc(moment))
+            if moment is not None:
+                object.__setattr__(self, name, as_stored(moment))
         if self.event:
             events.compiled(self.event)
         if self.primary_keys is not None and len(self.primary_keys) > MAX_PRIMARY_KEYS:
@@ -151,10 +150,23 @@ class Selection:
         return {lookup: value for lookup, value in lookups.items() if value is not None}
 
 
-def in_utc(moment: datetime) -> datetime:
-    """Return an aware moment in UTC. Raises ValueError if no date can tell it there."""
+def as_stored(moment: datetime) -> datetime:
+    """Return a moment as the rows tell theirs.
+
+    That is in UTC (PostgreSQL takes no offset of 16 hours and more), or without `USE_TZ` in the
+    site's time zone and naive. A naive one is in the site's time zone.
+
+    Raises:
+        ValueError: no date can tell it there.
+    """
     try:
-        return moment.astimezone(UTC)
+        if not settings.USE_TZ:
+            is_naive = timezone.is_naive(moment)
+            return (
+                moment if is_naive else timezone.make_naive(moment, timezone.get_default_timezone())
+            )
+        aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+        return aware.astimezone(UTC)
     except OverflowError as error:
         raise ValueError(f"{moment} is beyond what a date can tell.") from error
 

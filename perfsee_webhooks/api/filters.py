@@ -7,7 +7,6 @@ from typing import Any, Final
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.utils import timezone
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema_field
 
@@ -15,7 +14,7 @@ from .. import events
 from ..envelope import MAX_DELIVERY_ID_LENGTH, MAX_NAME_LENGTH, MAX_REF_LENGTH
 from ..models import Delivery, ReceiverRun, Rejection, Replay
 from ..models.run import MAX_ASKER_LENGTH
-from ..selection import Selection, in_utc
+from ..selection import Selection, as_stored
 from ..signals import MAX_LABEL_LENGTH
 from .moments import require_within_reach
 
@@ -48,9 +47,8 @@ def _text(max_length: int, help_text: str, **given: Any) -> filters.CharFilter:
 
 class _MomentFilter(filters.IsoDateTimeFilter):
     def filter(self, qs: QuerySet[Any], value: Any) -> QuerySet[Any]:
-        """Look for a moment as every database can tell it."""
-        aware = bool(value) and timezone.is_aware(value)
-        found: QuerySet[Any] = super().filter(qs, in_utc(value) if aware else value)
+        """Look for a moment as the rows tell theirs."""
+        found: QuerySet[Any] = super().filter(qs, as_stored(value) if value else value)
         return found
 
 

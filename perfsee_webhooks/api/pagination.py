@@ -14,7 +14,7 @@ from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
-from ..selection import in_utc
+from ..selection import as_stored
 from .moments import is_within_reach
 
 MAX_PAGE_SIZE: Final = 500
@@ -138,7 +138,7 @@ def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if timezone.is_aware(moment) != settings.USE_TZ or not is_within_reach(moment):
         raise ValueError(text)
-    return in_utc(moment) if settings.USE_TZ else moment
+    return as_stored(moment)
 
 
 def _beyond(names: list[str], position: _Position, lookup: str) -> Q:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from django.utils import timezone
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -44,8 +45,14 @@ def _text(max_length: int, help_text: str, **given: Any) -> serializers.CharFiel
     return serializers.CharField(max_length=max_length, default="", help_text=help_text, **given)
 
 
-def _moment(help_text: str) -> serializers.DateTimeField:
-    return serializers.DateTimeField(
+class _MomentField(serializers.DateTimeField):
+    def default_timezone(self) -> Any:
+        """Return that of the site, in which REST framework reads no moment without `USE_TZ`."""
+        return timezone.get_current_timezone()
+
+
+def _moment(help_text: str) -> _MomentField:
+    return _MomentField(
         default=None, allow_null=True, validators=[require_within_reach], help_text=help_text
     )
 
