@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -174,6 +175,22 @@ def test_start__is_of_nothing_that_no_plan_has_shown(asked, replayer, dead):
     assert answer.status_code == 400
     assert "up_to" in answer.json()
     assert not Replay.objects.exists()
+
+
+def test_start__is_asked_for_by_a_user_whose_name_is_no_text(replayer, dead, monkeypatch):
+    """As in a site whose users are known by a number."""
+    monkeypatch.setattr(User, "get_username", lambda _user: 7)
+    up_to = send(replayer, PLAN).json()["up_to"]
+    started = send(replayer, REPLAYS, up_to=up_to)
+    assert (started.status_code, started.json()["requested_by"]) == (201, "7")
+
+
+def test_plan__takes_no_empty_field_of_a_form_for_any(replayer, dead):
+    """Only the pages of the API send what nobody has filled in."""
+    given = {"project": "", "receivers": "all"}
+    answer = replayer.post(PLAN, given)
+    assert (answer.status_code, list(answer.json())) == (400, ["project"])
+    assert replayer.post(PLAN, {**given, "csrfmiddlewaretoken": "x"}).status_code == 200
 
 
 def test_start__takes_a_form_as_the_pages_of_the_api_send_it(replayer, dead):

@@ -59,6 +59,15 @@ def test_export__takes_the_arguments_that_choose():
     assert perfsee_export(*arguments, f"--id={chosen.delivery_id}").count("\n") == 1
 
 
+@pytest.mark.parametrize("argument", ["--event", "--project", "--hook", "--failure-group"])
+@pytest.mark.parametrize("command", ["perfsee_export", "perfsee_replay"])
+def test_selection__takes_no_empty_argument_for_any(command, argument):
+    """As a variable of the shell is that has not been set."""
+    with pytest.raises(CommandError, match=f"{argument} is empty") as refused:
+        call_command(command, f"{argument}=", stdout=StringIO())
+    assert refused.value.returncode == 2
+
+
 def test_export__as_csv():
     came(NOW)
     (row,) = csv.DictReader(StringIO(perfsee_export("--format=csv"), newline=""))

@@ -45,7 +45,7 @@ def receivers(connect):
 
 def test_plan__is_what_it_does_by_itself(receivers):
     dead(3)
-    written = perfsee_replay("--state", "dead", "--project", "")
+    written = perfsee_replay("--state", "dead")
     assert written == (
         "Chosen: state dead.\n"
         "3 deliveries would be run again, with 6 runs of receivers.\n"

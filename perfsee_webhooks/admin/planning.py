@@ -18,9 +18,11 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from .. import replay
+from ..envelope import MAX_NAME_LENGTH
 from ..models import Delivery
 from ..models.replay import counted
 from ..signals import receivers_of
+from ..text import one_line
 from .base import may
 from .filters import EventFilter, FailureGroupFilter, ProjectFilter, ReplayFilter
 from .replay_form import MOMENT_FORMAT, PlanForm, StartForm
@@ -105,6 +107,8 @@ def plan_view(request: HttpRequest, *, model_admin: ModelAdmin[Any]) -> HttpResp
     start_form = StartForm(request.POST if was_shown else None)
     planned = None
     # Nothing that was chosen reads as everything: that is counted only for who asks for it.
+    if request.method == "GET":
+        _refuse_unknown(request.GET, form)
     if (request.GET or request.method == "POST") and form.is_valid():
         if was_shown and start_form.is_valid():
             return _start(request, form, start_form.cleaned_data["reason"], model_admin.admin_site)
@@ -126,6 +130,12 @@ def plan_view(request: HttpRequest, *, model_admin: ModelAdmin[Any]) -> HttpResp
     return TemplateResponse(request, "admin/perfsee_webhooks/replay/plan.html", context)
 
 
+def _refuse_unknown(given: QueryDict, form: PlanForm) -> None:
+    """Refuse what the form has no field for: taken for nothing, it would select every delivery."""
+    for name in sorted(given.keys() - form.fields.keys()):
+        form.add_error(None, f"{one_line(name, MAX_NAME_LENGTH)} narrows no replay down.")
+
+
 def _previewed(form: PlanForm, planned: replay.Plan) -> list[tuple[str, str]]:
     """Return the fields that start what was shown: of what comes in later, nothing is taken."""
     given = form.given.copy()
@@ -138,7 +148,7 @@ def _start(
     request: HttpRequest, form: PlanForm, reason: str, admin_site: admin.AdminSite
 ) -> HttpResponse:
     started = replay.start(
-        form.selection, form.order, requested_by=request.user.get_username(), reason=reason
+        form.selection, form.order, requested_by=str(request.user.get_username()), reason=reason
     )
     one = started.selected == 1
     deliveries = "1 delivery" if one else f"{started.of_how_many} deliveries"

@@ -10,7 +10,7 @@ from django.http import QueryDict
 from drf_spectacular.utils import extend_schema_view
 from rest_framework import serializers
 from rest_framework.decorators import action
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
@@ -78,7 +78,7 @@ class ReplayViewSet(RowsViewSet):
         started = replaying.start(
             asked.selection,
             asked.order,
-            requested_by=request.user.get_username(),
+            requested_by=str(request.user.get_username()),
             reason=asked.validated_data["reason"],
         )
         told = self._told(started)
@@ -139,7 +139,7 @@ class ReplayViewSet(RowsViewSet):
 
 
 def _data_of(request: Request) -> Any:
-    """Return what was posted. Raises ParseError."""
+    """Return what was posted. Raises ParseError, and ValidationError for an empty field."""
     if request.query_params.keys() - {str(api_settings.URL_FORMAT_OVERRIDE)}:
         raise ParseError("What a replay is for stands in the body of the request.")
     try:
@@ -149,11 +149,20 @@ def _data_of(request: Request) -> Any:
 
 
 def _as_json(data: Any) -> Any:
-    """Return the fields of a form without those that were left empty."""
+    """Return the fields of a form without those that a page of the API has left empty.
+
+    Whoever sends a form by themselves has named what is in it: empty, it would be read as "any".
+
+    Raises:
+        ValidationError: they have sent one that is empty.
+    """
     if not isinstance(data, QueryDict):
         return data
+    empty = [name for name, values in data.lists() if not any(values)]
+    if empty and "csrfmiddlewaretoken" not in data:
+        raise ValidationError({name: ["This field may not be blank."] for name in empty})
     given = data.copy()
-    for name in [name for name, values in data.lists() if not any(values)]:
+    for name in empty:
         del given[name]
     return given
 

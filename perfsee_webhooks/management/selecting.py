@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from perfsee_webhooks.models import Delivery
 from perfsee_webhooks.selection import Selection
+
+_TEXTS: Final = ("event", "project", "hook", "failure_group")
 
 
 def add_selection(parser: CommandParser) -> None:
@@ -20,33 +21,41 @@ def add_selection(parser: CommandParser) -> None:
     which.add_argument(
         "--id", action="append", default=[], help="the id that Perfsee gave it; repeatable"
     )
-    which.add_argument("--event", default="", help="a pattern such as 'bundle:*,lab:*'")
-    which.add_argument("--project", default="", help="the slug of its project")
-    which.add_argument("--hook", default="", help="the id of its hook")
+    which.add_argument("--event", help="a pattern such as 'bundle:*,lab:*'")
+    which.add_argument("--project", help="the slug of its project")
+    which.add_argument("--hook", help="the id of its hook")
     which.add_argument(
         "--state", action="append", default=[], choices=Delivery.State.values, help="repeatable"
     )
     which.add_argument("--from", dest="received_from", type=_moment, help="received then or later")
     which.add_argument("--before", dest="received_before", type=_moment, help="received before")
-    which.add_argument("--failure-group", default="", help="a key from the admin's overview")
+    which.add_argument("--failure-group", help="a key from the admin's overview")
 
 
 def selection_of(options: dict[str, Any]) -> Selection:
     """Return the selection that the arguments stand for.
 
     Raises:
-        CommandError: an id is not known, or the pattern names no event.
+        CommandError: an id is not known, the pattern names no event, or an argument is empty.
     """
+    for name in _TEXTS:
+        if options[name] == "":
+            # As of a variable of the shell that is not set.
+            argument = name.replace("_", "-")
+            raise CommandError(
+                f"--{argument} is empty: leave it out if it is to select every delivery.",
+                returncode=2,
+            )
     try:
         return Selection(
             primary_keys=_primary_keys(options["id"]) if options["id"] else None,
-            event=options["event"],
-            project=options["project"],
-            hook=options["hook"],
+            event=options["event"] or "",
+            project=options["project"] or "",
+            hook=options["hook"] or "",
             states=tuple(options["state"]),
             received_from=options["received_from"],
             received_before=options["received_before"],
-            failure_group=options["failure_group"],
+            failure_group=options["failure_group"] or "",
         )
     except ValueError as error:
         raise CommandError(str(error), returncode=2) from error
@@ -65,9 +74,7 @@ def _moment(text: str) -> datetime:
     moment = parse_datetime(text)
     if moment is None:
         raise ValueError(text)
-    if settings.USE_TZ and timezone.is_naive(moment):
-        return timezone.make_aware(moment)
-    return moment
+    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
 
 
 _moment.__name__ = "moment, as in 2026-11-24T12:00:00"
