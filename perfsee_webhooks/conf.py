@@ -54,6 +54,9 @@ SQLITE_OPTIONS: Final[Mapping[str, Any]] = {
     "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
 }
 
+# How much of a body that is too large is read and dropped, so that its sender gets the answer.
+MAX_DISCARDED_BYTES: Final = 64 * 1024 * 1024
+
 # More `OPTIONS` for PostgreSQL by psycopg 3: the app has the server keep the statements that it
 # sends for each delivery, since the values come apart from them (`server_side_binding`). Nothing
 # else is kept (`prepare_threshold`): from some time on the server has one plan for all values,

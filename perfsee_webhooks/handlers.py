@@ -26,6 +26,8 @@ from django.urls import get_script_prefix as current_script_prefix
 from django.urls import resolve, reverse, set_script_prefix
 from django.utils import timezone, translation
 
+from .conf import MAX_DISCARDED_BYTES, webhook_settings
+
 THREADS: Final = 8
 # For how long a thread waits for a server that does not take the answer.
 SEND_SECONDS: Final = 30
@@ -93,7 +95,7 @@ class ASGIReceiveHandler(_ReceiverAlone, ASGIHandler):
         What a thread has begun it ends, even if the server gives the request up meanwhile.
         """
         try:
-            body = await self.read_body(receive)
+            body = await self.read_body(_bounded(receive))
         except RequestAborted:
             return
         loop = asyncio.get_running_loop()
@@ -124,6 +126,26 @@ class ASGIReceiveHandler(_ReceiverAlone, ASGIHandler):
         response._resource_closers.append(body.close)
         response._handler_class = type(self)
         return response  # type: ignore[no-any-return]  # django-stubs do not know what it has
+
+
+def _bounded(receive: Any) -> Any:
+    """Return `receive` with no more of the body than the receiver reads.
+
+    Django has all of it on the disk before a view may refuse it. What is beyond is taken off the
+    connection up to a limit, as the receiver does, so that the answer is not lost with it.
+    """
+    size, kept = 0, webhook_settings.max_body_bytes + 1
+
+    async def receive_bounded() -> dict[str, Any]:
+        nonlocal size
+        message: dict[str, Any] = await receive()
+        chunk = message.get("body", b"")
+        wanted = chunk[: max(kept - size, 0)]
+        size += len(chunk)
+        follows = message.get("more_body", False) and size < kept + MAX_DISCARDED_BYTES
+        return {**message, "body": wanted, "more_body": follows}
+
+    return receive_bounded
 
 
 def _path_in(scope: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
 from . import tasks
-from .conf import webhook_settings
+from .conf import MAX_DISCARDED_BYTES, webhook_settings
 from .envelope import Envelope, kept_headers
 from .exceptions import BodyTooLarge, MalformedRequest, NotStored, RequestRefused
 from .log import ids, ids_of
@@ -29,7 +29,6 @@ from .verification import verify_request
 logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 64 * 1024
-_MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 
 
 class ReceiveView(View):
@@ -196,5 +195,5 @@ def _chunks(stream: _Readable, size: int) -> Iterator[bytes]:
 
 def _discard_rest(stream: _Readable) -> None:
     """Read on, up to a limit: a connection closed on unread bytes takes the answer with it."""
-    for _chunk in _chunks(stream, _MAX_DISCARDED_BYTES):
+    for _chunk in _chunks(stream, MAX_DISCARDED_BYTES):
         pass

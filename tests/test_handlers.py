@@ -19,11 +19,12 @@ from perfsee_webhooks.exceptions import MalformedRequest
 from perfsee_webhooks.handlers import THREADS, ASGIReceiveHandler, ReceiveHandler
 from perfsee_webhooks.models import Rejection
 from perfsee_webhooks.sending import perfsee_headers
+from perfsee_webhooks.views import ReceiveView
 
 from .conftest import PATH
 from .documents import DOCS, blocks_of
 from .sites import SECRET, UVICORN_FRONTED, running_site
-from .ways import WAYS, client_by, nobody, scope_of
+from .ways import WAYS, client_by, nobody, scope_of, sent_by_asgi
 
 PAGE = DOCS / "scaling.md"
 IN_FRONT = [way for way, ask in WAYS.items() if ask is not None]
@@ -111,6 +112,36 @@ def test_asgi__answers_nobody_who_went_away_before_the_end_of_the_body():
         return {"type": "http.disconnect"}
 
     asyncio.run(ASGIReceiveHandler(nobody)(scope(), receive, nobody))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("sent_mb", "read_mb"), [(3, 3), (1000, 65)])
+def test_asgi__keeps_no_more_of_a_body_than_it_reads(
+    webhook_setting, monkeypatch, sent_mb, read_mb
+):
+    """Neither in memory nor on the disk; what it takes off the connection has a limit, too."""
+    webhook_setting(MAX_BODY_BYTES=1000)
+    kept: list[int] = []
+    receive_delivery = ReceiveView.post
+
+    def look(self, request):
+        kept.append(len(request._stream.read()))
+        request._stream.seek(0)
+        return receive_delivery(self, request)
+
+    monkeypatch.setattr(ReceiveView, "post", look)
+    read = 0
+
+    async def receive() -> dict[str, Any]:
+        nonlocal read
+        read += 1
+        return {"type": "http.request", "body": b"x" * 2**20, "more_body": read < sent_mb}
+
+    posted = scope_of(RequestFactory().post(PATH, b"", "application/json").environ)
+    start, _body = sent_by_asgi(posted, receive)
+    assert start["status"] == 413
+    assert kept == [1001]
+    assert read == read_mb
 
 
 def test_asgi__begins_and_ends_a_request_in_one_thread():

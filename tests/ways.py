@@ -37,15 +37,24 @@ def by_wsgi(environ: Environ) -> HttpResponse:
 
 
 def by_asgi(environ: Environ) -> HttpResponse:
-    """Ask the handler for ASGI, as a server does, with this thread for all of its threads.
-
-    So it has the database connection of the test, and what that has not committed.
-    """
+    """Ask the handler for ASGI, as a server does."""
     body = environ["wsgi.input"].read()
-    sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body}
+
+    start, *parts = sent_by_asgi(scope_of(environ), receive)
+    headers = {name.decode(): value.decode() for name, value in start["headers"]}
+    content = b"".join(part["body"] for part in parts)
+    return HttpResponse(content, status=start["status"], headers=headers)
+
+
+def sent_by_asgi(scope: dict[str, Any], receive: Callable[[], Any]) -> list[dict[str, Any]]:
+    """Ask the handler for ASGI, with this thread for all of its threads; return what it sends.
+
+    So it has the database connection of the test, and what that has not committed.
+    """
+    sent: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
@@ -53,13 +62,10 @@ def by_asgi(environ: Environ) -> HttpResponse:
     handler = ASGIReceiveHandler(nobody)
     handler.threads = this_thread = CurrentThreadExecutor(None)
     with ThreadPoolExecutor(1) as pool:
-        answering = pool.submit(asyncio.run, handler(scope_of(environ), receive, send))
+        answering = pool.submit(asyncio.run, handler(scope, receive, send))
         this_thread.run_until_future(answering)
         answering.result()
-    start, *parts = sent
-    headers = {name.decode(): value.decode() for name, value in start["headers"]}
-    content = b"".join(part["body"] for part in parts)
-    return HttpResponse(content, status=start["status"], headers=headers)
+    return sent
 
 
 def scope_of(environ: Environ) -> dict[str, Any]:
