@@ -1,9 +1,9 @@
-"""How often something may be done: in a burst, then so many times a second."""
+"""How often something may be done, and whether it has been done before."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from threading import Lock
 
@@ -61,3 +61,32 @@ class Rate:
         """Count refusals again, of a turn that came to nothing."""
         with self._lock:
             self._refusals += refusals
+
+
+class Recent:
+    """Remembers what was noted last, up to `size` things. Thread-safe."""
+
+    def __init__(self, *, size: int) -> None:
+        self._size = size
+        self._lock = Lock()
+        self._noted: dict[Hashable, None] = {}
+
+    def note(self, thing: Hashable) -> bool:
+        """Remember it as the newest; say whether it was remembered already."""
+        with self._lock:
+            is_known = thing in self._noted
+            self._noted.pop(thing, None)
+            self._noted[thing] = None
+            if len(self._noted) > self._size:
+                del self._noted[next(iter(self._noted))]
+            return is_known
+
+    def forget(self, thing: Hashable) -> None:
+        """Remember it no longer."""
+        with self._lock:
+            self._noted.pop(thing, None)
+
+    def reset(self) -> None:
+        """Remember nothing."""
+        with self._lock:
+            self._noted.clear()

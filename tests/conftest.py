@@ -73,6 +73,7 @@ def _set_receivers(signal: signals.EventSignal[Any], receivers: list[Any]) -> No
 def _strangers_are_few() -> None:
     """Each test may refuse as many requests as a process keeps at once."""
     rejection.strangers.reset()
+    rejection.signed.reset()
 
 
 @pytest.fixture

@@ -187,16 +187,54 @@ def test_strangers__are_logged_once_in_a_burst(clock, caplog):
     assert told() == 2
 
 
+def signed(number: int) -> tuple[dict[str, Any], bytes]:
+    """Return a request that is signed and refused, unlike any with another number."""
+    body = BODY + b" " * number
+    headers = perfsee_headers(body, SECRET) | {"X-Perfsee-Delivery": "no id!"}
+    return environ_of(headers), body
+
+
 def test_signed_ones__are_always_kept_and_take_no_strangers_place(clock):
-    headers = perfsee_headers(BODY, SECRET) | {"X-Perfsee-Delivery": "no id!"}
-    for _ in range(100):
-        assert answer(environ_of(headers), BODY) == 400
+    for number in range(100):
+        assert answer(*signed(number)) == 400
     assert Rejection.objects.exclude(verified_by="").count() == 100
     for _ in range(100):
         answer(forged(), BODY)
     assert Rejection.objects.of_anyone().count() == 60
-    assert answer(environ_of(headers), BODY) == 400
+    assert answer(*signed(100)) == 400
     assert Rejection.objects.exclude(verified_by="").count() == 101
+
+
+def test_signed_ones__are_kept_once_however_often_somebody_sends_them(
+    clock, caplog, webhook_setting, statements
+):
+    """Whoever has read one body on its way can send it again, with any id and any hook."""
+    webhook_setting(HOOKS={"narrow": {"PROJECTS": ["another"]}})
+    headers = perfsee_headers(BODY, SECRET)
+    no_id = environ_of({**headers, "X-Perfsee-Delivery": ""})
+    of_another_hook = environ_of({**headers, "X-Perfsee-Hook-ID": "narrow"})
+    for _ in range(100):
+        assert {answer(no_id, BODY), answer(of_another_hook, BODY)} == {400}
+    kept = Rejection.objects.exclude(verified_by="").order_by("pk")
+    assert list(kept.values_list("reason", flat=True)) == ["malformed", "project_not_allowed"]
+    assert [bytes(row.body) for row in kept] == [BODY, BODY]
+    assert caplog.text.count("A request was refused") == 2
+    assert sum(sql.startswith("INSERT") for sql in statements) == 2
+    answer(forged(), BODY)
+    assert Rejection.objects.latest("pk").not_kept == 198
+
+
+@pytest.mark.django_db(transaction=True)
+def test_signed_ones__are_kept_if_the_database_did_not_take_them_at_first(clock):
+    request = signed(0)
+
+    def refuse(execute: Any, sql: str, *rest: Any) -> Any:
+        raise DatabaseError("no")
+
+    with connection.execute_wrapper(refuse):
+        assert answer(*request) == 400
+    assert answer(*request) == 400
+    assert Rejection.objects.exclude(verified_by="").count() == 1
 
 
 # How many of them are kept
@@ -205,13 +243,12 @@ def test_signed_ones__are_always_kept_and_take_no_strangers_place(clock):
 def test_flood__is_bounded_by_the_setting_alone(monkeypatch, webhook_setting):
     monkeypatch.setattr(rejections, "strangers", Rate(burst=10**9, per_second=0))
     webhook_setting(KEEP_REJECTIONS=200)
-    signed = environ_of(perfsee_headers(BODY, SECRET) | {"X-Perfsee-Delivery": "no id!"})
     request, large = forged(), b"x" * (2 * MAX_UNVERIFIED_BODY_BYTES)
     counts = []
     for index in range(3000):
         assert answer(request, large if index % 100 == 0 else BODY) == 400
         if index % 100 == 0:
-            assert answer(signed, BODY) == 400
+            assert answer(*signed(index)) == 400
             assert genuine(f"genuine-{index}") == 204
             counts.append(Rejection.objects.of_anyone().count())
     newest = Rejection.objects.latest("pk")

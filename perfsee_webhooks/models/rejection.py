@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from typing import Final, Self
@@ -23,7 +24,7 @@ from ..envelope import (
 )
 from ..exceptions import BodyTooLarge, RequestRefused
 from ..log import ids
-from ..rates import Rate
+from ..rates import Rate, Recent
 from ..text import one_line
 from .run import MAX_ASKER_LENGTH
 
@@ -37,6 +38,8 @@ _MAX_COUNT: Final = 2**31 - 1
 
 # How quickly this process keeps what no secret vouches for: anyone on the internet can send it.
 strangers: Final = Rate(burst=60, per_second=1)
+# Which signed bodies it has kept, each with the reason: whoever has one can send it for ever.
+signed: Final = Recent(size=1000)
 
 
 class RejectionQuerySet(models.QuerySet["Rejection"]):
@@ -58,13 +61,14 @@ class RejectionQuerySet(models.QuerySet["Rejection"]):
         What anyone can send is bounded: a process keeps 60 at once and then one a second,
         which tells how many others there were; the body is cut at 128 KiB, and only the newest
         `KEEP_REJECTIONS` are kept (up to 50 more, since old ones go in batches). Any other signed
-        body is kept whole and never makes room for a stranger's.
+        body is kept whole and never makes room for a stranger's; if it is refused again for the
+        same reason, that is counted among the strangers.
 
         Raises:
             DatabaseError: the database did not take the row.
         """
         if verified_by not in _NOBODY and not isinstance(refusal, exceptions.SameBody):
-            return self._store(_rejection(refusal, headers, body, verified_by))
+            return self._keep_signed(_rejection(refusal, headers, body, verified_by))
         turn = strangers.take_turn()
         if turn.is_first_refusal:
             logger.warning(
@@ -81,6 +85,17 @@ class RejectionQuerySet(models.QuerySet["Rejection"]):
             return self._store(rejection)
         except DatabaseFailure:
             strangers.count(turn.refusals + 1)
+            raise
+
+    def _keep_signed(self, rejection: Rejection) -> Rejection | None:
+        what = (rejection.reason, hashlib.sha256(rejection.body).digest())
+        if signed.note(what):
+            strangers.count(1)
+            return None
+        try:
+            return self._store(rejection)
+        except DatabaseFailure:
+            signed.forget(what)
             raise
 
     def _store(self, rejection: Rejection) -> Rejection:
