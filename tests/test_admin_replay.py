@@ -169,6 +169,14 @@ def test_plan__shows_what_would_happen(admin_client, post, body, receivers, webh
     assert not Replay.objects.exists()
 
 
+@pytest.mark.parametrize("query", ["?projects=perfsee", "?project=perfsee&state__exact=dead"])
+def test_plan__refuses_what_narrows_nothing_down(admin_client, delivery, query):
+    """Taken for nothing, a misspelt name would plan a replay of more than was meant."""
+    words = plan(admin_client, query).words
+    assert "narrows no replay down." in words
+    assert "What would happen" not in words
+
+
 def test_plan__says_what_is_left_alone(admin_client, body, connect, nothing_runs):
     connect()
     running, pruned, waiting, _free = dead(4)
@@ -554,3 +562,10 @@ def test_dry_run__of_what_cannot_be_run(admin_client, delivery, connect):
     assert receiver.call_count == 0
     missing = reverse("admin:perfsee_webhooks_delivery_dry_run", args=[999_999])
     assert admin_client.get(missing).status_code == 404
+
+
+def test_progress__is_a_number_to_a_browser_on_a_site_that_groups_digits(admin_client, settings):
+    settings.USE_THOUSAND_SEPARATOR = True
+    asked = Replay.objects.create(requested_by="somebody", selected=4000, skipped=2000)
+    shown = admin_client.get(f"/admin/perfsee_webhooks/replay/{asked.pk}/change/")
+    assert 'max="4000" value="2000"' in shown.content.decode()

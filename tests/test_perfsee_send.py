@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import StringIO
 from typing import Any
 
@@ -106,6 +108,30 @@ def test_perfsee_send__not_accepted(site: str):
     assert "canary" not in sent.out + sent.err
     assert Delivery.objects.count() == 0
     assert Rejection.objects.count() == 4
+
+
+class Mischief(BaseHTTPRequestHandler):
+    """Answers with what clears a screen, writes what was not so, and fills the clipboard."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(500)
+        self.end_headers()
+        self.wfile.write(b"\x1b[2J204  all is well\r\n\x1b]52;c;cm0K\x07")
+
+    def log_message(self, *_told: Any) -> None:
+        pass
+
+
+def test_perfsee_send__lets_nobody_else_talk_to_the_terminal(webhook_setting):
+    with HTTPServer(("127.0.0.1", 0), Mischief) as server:
+        answering = threading.Thread(target=server.handle_request)
+        answering.start()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        sent = send("--url", address, "--event", "bundle:finished", "--secret", "a secret")
+        answering.join()
+    assert "204  all is well" in sent.err
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", sent.err)
 
 
 def test_perfsee_send__some_not_accepted(site: str, webhook_setting):

@@ -13,9 +13,11 @@ from perfsee_webhooks import events, sending
 from perfsee_webhooks.conf import webhook_settings
 from perfsee_webhooks.management.documented import DocumentedCommand
 from perfsee_webhooks.samples import sample_body
+from perfsee_webhooks.text import lines
 
 ORIGIN = "http://127.0.0.1:8000"
 ALL_EVENTS = "all"
+MAX_SHOWN_BYTES = 300
 
 
 class Command(DocumentedCommand):
@@ -91,7 +93,9 @@ class Command(DocumentedCommand):
         )
         accepted = 200 <= answer.status < 300
         if not accepted:
-            self.stderr.write(answer.body[:300].decode(errors="replace"))
+            # Whoever answers could tell the terminal anything.
+            told = answer.body[:MAX_SHOWN_BYTES].decode(errors="replace")
+            self.stderr.write(lines(told, MAX_SHOWN_BYTES))
         return accepted
 
 
