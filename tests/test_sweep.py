@@ -111,6 +111,17 @@ def test_sweep__takes_up_at_once_what_an_engine_did_not_take(many, webhook_setti
     assert sweep(batch_size=100).endings == {sweeping.HANDED_OVER: 20}
 
 
+def test_sweep__takes_up_at_once_what_was_abandoned_and_an_engine_did_not_take(
+    delivery, webhook_setting
+):
+    webhook_setting(PROCESSING="tests.test_sweep.fail_to_hand_over")
+    Delivery.objects.claim(delivery.pk)
+    Delivery.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    Delivery.objects.update(handed_over_at=None)
+    assert sweep(batch_size=10).endings == {"error": 1}
+    assert sweep(batch_size=10).endings == {"error": 1}
+
+
 @pytest.mark.django_db(transaction=True)
 def test_sweep__is_safe_to_run_several_times_at_once(many, webhook_setting):
     webhook_setting(PROCESSING="tests.test_sweep.hand_over")

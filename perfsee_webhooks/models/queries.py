@@ -192,8 +192,8 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return lease(self.model, primary_key, using=database, replay=replay)
 
     def leave_to_the_sweep(self) -> None:
-        """Note of waiting deliveries that nobody was told of them."""
-        self.on_primary().filter(state__in=WAITING).update(handed_over_at=None)
+        """Note of deliveries that are not settled that nobody was told of them."""
+        self.on_primary().exclude(state__in=SETTLED).update(handed_over_at=None)
 
     def replayable(self, now: datetime, *, only_settled: bool = False) -> Self:
         """Deliveries that have their bytes and that no process is running just now.
