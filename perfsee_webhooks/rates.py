@@ -71,20 +71,17 @@ class Recent:
         self._lock = Lock()
         self._noted: dict[Hashable, None] = {}
 
-    def note(self, thing: Hashable) -> bool:
-        """Remember it as the newest; say whether it was remembered already."""
+    def __contains__(self, thing: Hashable) -> bool:
         with self._lock:
-            is_known = thing in self._noted
+            return thing in self._noted
+
+    def note(self, thing: Hashable) -> None:
+        """Remember it as the newest."""
+        with self._lock:
             self._noted.pop(thing, None)
             self._noted[thing] = None
             if len(self._noted) > self._size:
                 del self._noted[next(iter(self._noted))]
-            return is_known
-
-    def forget(self, thing: Hashable) -> None:
-        """Remember it no longer."""
-        with self._lock:
-            self._noted.pop(thing, None)
 
     def reset(self) -> None:
         """Remember nothing."""

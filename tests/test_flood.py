@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 from django.core.handlers.wsgi import WSGIRequest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from django.db.models import Max, Sum
 from django.db.models.functions import Length
 from django.http.request import HttpHeaders
@@ -205,6 +205,7 @@ def test_signed_ones__are_always_kept_and_take_no_strangers_place(clock):
     assert Rejection.objects.exclude(verified_by="").count() == 101
 
 
+@pytest.mark.django_db(transaction=True)
 def test_signed_ones__are_kept_once_however_often_somebody_sends_them(
     clock, caplog, webhook_setting, statements
 ):
@@ -225,7 +226,7 @@ def test_signed_ones__are_kept_once_however_often_somebody_sends_them(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_signed_ones__are_kept_if_the_database_did_not_take_them_at_first(clock):
+def test_signed_ones__are_kept_if_they_were_not_committed_at_first(clock):
     request = signed(0)
 
     def refuse(execute: Any, sql: str, *rest: Any) -> Any:
@@ -233,6 +234,9 @@ def test_signed_ones__are_kept_if_the_database_did_not_take_them_at_first(clock)
 
     with connection.execute_wrapper(refuse):
         assert answer(*request) == 400
+    with transaction.atomic():
+        assert answer(*request) == 400
+        transaction.set_rollback(True)
     assert answer(*request) == 400
     assert Rejection.objects.exclude(verified_by="").count() == 1
 

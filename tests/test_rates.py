@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from perfsee_webhooks.rates import Rate
+from perfsee_webhooks.rates import Rate, Recent
 
 
 class Clock:
@@ -106,3 +106,12 @@ def test_take_turn__counts_each_of_many_threads():
     assert sum(turn.is_allowed for turn in turns) == 100
     assert sum(turn.is_first_refusal for turn in turns) == 1
     assert max(turn.refusals for turn in turns) == 3900
+
+
+def test_recent__remembers_the_newest():
+    recent = Recent(size=2)
+    for thing in ("a", "b", "a", "c"):
+        recent.note(thing)
+    assert [thing in recent for thing in "abc"] == [True, False, True]
+    recent.reset()
+    assert "a" not in recent

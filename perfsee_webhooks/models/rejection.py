@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Final, Self
 
 from django.db import Error as DatabaseFailure
-from django.db import models, router
+from django.db import models, router, transaction
 from django.utils import timezone
 
 from .. import exceptions
@@ -89,14 +90,12 @@ class RejectionQuerySet(models.QuerySet["Rejection"]):
 
     def _keep_signed(self, rejection: Rejection) -> Rejection | None:
         what = (rejection.reason, hashlib.sha256(rejection.body).digest())
-        if signed.note(what):
+        if what in signed:
             strangers.count(1)
             return None
-        try:
-            return self._store(rejection)
-        except DatabaseFailure:
-            signed.forget(what)
-            raise
+        kept = self._store(rejection)
+        transaction.on_commit(partial(signed.note, what), using=router.db_for_write(self.model))
+        return kept
 
     def _store(self, rejection: Rejection) -> Rejection:
         rejection.save(force_insert=True)
