@@ -114,13 +114,10 @@ def _renew_unless_locked(lease: Held) -> None:
 
 def _is_locked(primary_key: int, *, using: str) -> bool:
     """Lock a row for a change, unless it is locked. SQLite has one writer, and locks no rows."""
-    features = connections[using].features
-    if not features.has_select_for_update_skip_locked:
+    if not connections[using].features.has_select_for_update_skip_locked:
         return False
-    rows = Delivery.objects.using(using).filter(pk=primary_key).order_by()
-    # A receiver may well have written a row that refers to its delivery.
-    no_key = features.has_select_for_no_key_update
-    return not rows.select_for_update(skip_locked=True, no_key=no_key).values_list("pk")
+    row = Delivery.objects.using(using).filter(pk=primary_key).order_by()
+    return not row.locked_for_a_change(skip_locked=True).values_list("pk")
 
 
 def _pause() -> timedelta:

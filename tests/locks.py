@@ -1,8 +1,11 @@
-"""Whether somebody waits for a lock that this test has."""
+"""Work on another connection, and whether it waits for a lock that this test has."""
 
 from __future__ import annotations
 
-from django.db import connection
+from concurrent.futures import Executor, Future
+from typing import Any
+
+from django.db import connection, connections
 
 _WAITING = {
     "postgresql": "SELECT COUNT(*) FROM pg_locks "
@@ -19,3 +22,19 @@ def somebody_waits() -> bool:
         cursor.execute(_WAITING[connection.vendor])
         (number,) = cursor.fetchone()
     return int(number) > 0
+
+
+def elsewhere(work: Any, *arguments: Any, **named: Any) -> Any:
+    """Do work on a connection of its own, in a thread that has none."""
+    try:
+        return work(*arguments, **named)
+    finally:
+        connections.close_all()
+
+
+def waiting_elsewhere(pool: Executor, work: Any, *arguments: Any) -> Future[Any]:
+    """Begin work on another connection; return it once it waits for a lock, or is done."""
+    begun = pool.submit(elsewhere, work, *arguments)
+    while not (begun.done() or somebody_waits()):
+        pass
+    return begun

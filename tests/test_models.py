@@ -37,7 +37,7 @@ from perfsee_webhooks.models.repeating import MAX_LOGGED_REPEATS
 from perfsee_webhooks.rates import Rate
 from perfsee_webhooks.sending import perfsee_headers
 
-from .locks import somebody_waits
+from .locks import waiting_elsewhere
 from .replays import opened_again
 from .sites import SECRET
 
@@ -141,18 +141,10 @@ def test_claim__knows_a_replay_that_was_committed_while_it_waited(delivery, conn
         pytest.skip("only PostgreSQL reads a row anew that it has waited for, and nothing else")
     connect()
 
-    def claim():
-        try:
-            return Delivery.objects.claim(delivery.pk)
-        finally:
-            connections.close_all()
-
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
             replay = opened_again(receivers="all", reason="a reason")
-            claiming = pool.submit(claim)
-            while not (claiming.done() or somebody_waits()):
-                pass
+            claiming = waiting_elsewhere(pool, Delivery.objects.claim, delivery.pk)
         taken = claiming.result()
     assert taken is not None
     assert taken.replay == replay

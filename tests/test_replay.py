@@ -32,7 +32,7 @@ from perfsee_webhooks.sending import perfsee_headers
 from perfsee_webhooks.signals import bundle_finished, delivery_failed
 from perfsee_webhooks.sweep import sweep
 
-from .locks import somebody_waits
+from .locks import elsewhere, waiting_elsewhere
 from .replays import opened_again
 from .sites import SECRET
 
@@ -446,14 +446,6 @@ def test_open_batch__leaves_alone_what_is_being_run_or_has_no_bytes(nothing_runs
     assert fresh(running).state == "processing"
 
 
-def elsewhere(work, *arguments, **named):
-    """Do work on a connection of its own."""
-    try:
-        return work(*arguments, **named)
-    finally:
-        connections.close_all()
-
-
 def claim(row, _other):
     assert Delivery.objects.claim(row.pk) is not None
 
@@ -478,9 +470,7 @@ def test_open_batch__leaves_alone_what_is_taken_while_it_waits(connect, happens)
         with transaction.atomic():
             happens(row, other)
             as_it_was = fresh(row)
-            opening = pool.submit(elsewhere, replay.open_batch, asked.pk)
-            while not (opening.done() or somebody_waits()):
-                pass
+            opening = waiting_elsewhere(pool, replay.open_batch, asked.pk)
         assert opening.result() == []
     assert (
         vars(fresh(row)).items()
@@ -501,9 +491,7 @@ def test_open_batch__leaves_out_what_has_left_its_selection_while_it_waits(nothi
     with ThreadPoolExecutor(2) as pool:
         with transaction.atomic():
             list(Delivery.objects.select_for_update().filter(pk=first.pk))
-            opening = pool.submit(elsewhere, replay.open_batch, asked.pk)
-            while not (opening.done() or somebody_waits()):
-                pass
+            opening = waiting_elsewhere(pool, replay.open_batch, asked.pk)
             another = Delivery.objects.filter(pk=second.pk)
             pool.submit(elsewhere, another.update, state="succeeded").result(30)
         assert opening.result() == [first.pk]
@@ -534,14 +522,22 @@ def test_open_batch__takes_no_lease_that_runs_out_while_it_waits(nothing_runs):
     with ThreadPoolExecutor(2) as pool:
         with transaction.atomic():
             list(Delivery.objects.select_for_update().filter(pk=locked.pk))
-            opening = pool.submit(elsewhere, replay.open_batch, asked.pk)
-            while not (opening.done() or somebody_waits()):
-                pass
+            opening = waiting_elsewhere(pool, replay.open_batch, asked.pk)
             now = timezone.now()
             assert now > moment
             another = Delivery.objects.filter(pk=running.pk)
             pool.submit(elsewhere, another.update, lease_expires_at=now).result(30)
         assert opening.result() == [locked.pk]
+
+
+def test_plan__says_of_what_a_wider_replay_has_whether_it_is_run_or_waits(connect):
+    connect()
+    running, abandoned = store(), store()
+    opened_again(receivers=Replay.Receivers.ALL)
+    lease(running)
+    lease(abandoned, expires_in=-HOUR)
+    planned = replay.plan(Selection())
+    assert (planned.running, planned.waiting, planned.opened) == (1, 1, 0)
 
 
 def test_open_batch__leaves_to_the_other_what_was_abandoned_by_a_replay_that_asks_for_more(connect):

@@ -44,14 +44,24 @@ class DeliveryState(models.TextChoices):
 SEARCHED: Final = ("delivery_id", "hook_id", "project", "commit_hash", "branch")
 
 WAITING: Final = (DeliveryState.RECEIVED, DeliveryState.FAILED)
-# What waits for a replay that asks for more than its failed receivers. The values are those of
-# `Replay.receivers`, a model that is defined on top of this module.
-# One whose process was lost waits for it, too.
-WAITING_FOR_MORE: Final = models.Q(
-    state__in=(*WAITING, DeliveryState.PROCESSING), replay__isnull=False
-) & (models.Q(replay__receivers="all") | ~models.Q(replay__only=[]))
 UNDER_WAY: Final = (DeliveryState.RECEIVED, DeliveryState.PROCESSING)
 SETTLED: Final = (DeliveryState.SUCCEEDED, DeliveryState.DEAD, DeliveryState.UNHANDLED)
+
+
+def is_abandoned(now: datetime) -> models.Q:
+    """Say of a delivery that its process let its lease run out."""
+    return models.Q(state=DeliveryState.PROCESSING, lease_expires_at__lt=now)
+
+
+def waits_for_more(now: datetime) -> models.Q:
+    """Say of a delivery that it waits for a replay that asks for more than its failed receivers.
+
+    One whose process was lost waits for it, too.
+    """
+    # The values of `Replay.receivers`, a model that is defined on top of this module.
+    more = models.Q(replay__receivers="all") | ~models.Q(replay__only=[])
+    waits = models.Q(state__in=WAITING) | is_abandoned(now)
+    return waits & models.Q(replay__isnull=False) & more
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
@@ -69,6 +79,15 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         if connections[self.db].features.has_select_for_update_skip_locked:
             return self.select_for_update(skip_locked=True)
         return self
+
+    def locked_for_a_change(self, *, skip_locked: bool = False) -> Self:
+        """Lock the rows as a change of their state does.
+
+        That waits for nobody who has written a row that refers to one, where the database knows
+        the difference.
+        """
+        no_key = connections[self.db].features.has_select_for_no_key_update
+        return self.select_for_update(skip_locked=skip_locked, no_key=no_key)
 
     def counted_by(self, column: str) -> dict[str, int]:
         """Count the deliveries by a column, in one statement."""
@@ -112,7 +131,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
     def abandoned(self, now: datetime) -> Self:
         """Deliveries whose process let its lease run out."""
-        return self.filter(state=DeliveryState.PROCESSING, lease_expires_at__lt=now)
+        return self.filter(is_abandoned(now))
 
     def overdue(self, now: datetime, grace: timedelta) -> Self:
         """Deliveries to be processed that nobody was told of within `grace`."""
@@ -201,10 +220,11 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         A replay of some receivers only takes settled ones: it would keep the others of what still
         waits from their turn. None takes what waits for another replay that asks for more.
         """
-        abandoned = models.Q(state=DeliveryState.PROCESSING, lease_expires_at__lt=now)
         settled = models.Q(state__in=SETTLED)
-        free = settled if only_settled else settled | models.Q(state__in=WAITING) | abandoned
-        return self.filter(free, body_pruned_at=None).exclude(WAITING_FOR_MORE)
+        free = (
+            settled if only_settled else settled | models.Q(state__in=WAITING) | is_abandoned(now)
+        )
+        return self.filter(free, body_pruned_at=None).exclude(waits_for_more(now))
 
     def reopen(self, replay: Replay) -> int:
         """Make those that can be replayed wait again, for a replay; return how many.
@@ -217,8 +237,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         can_be = self.replayable(now, only_settled=bool(replay.only)).order_by()
         keys = list(can_be.values_list("pk", flat=True))
         rows = self.model.objects.using(self.db).filter(pk__in=keys).order_by("pk")
-        no_key = connections[self.db].features.has_select_for_no_key_update
-        list(rows.select_for_update(no_key=no_key).values_list("pk"))
+        list(rows.locked_for_a_change().values_list("pk"))
         return can_be.filter(pk__in=keys).update(
             state=DeliveryState.RECEIVED,
             attempts=0,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from django.db.models import Count, Q
 from django.utils import timezone
 
 from ..models import Delivery, DeliveryQuerySet, ReceiverRun, Replay
-from ..models.queries import WAITING, WAITING_FOR_MORE
+from ..models.queries import WAITING, waits_for_more
 from ..selection import Selection
 from ..signals import connected_receivers, named, receivers_of
 from .order import Order, extent_of
@@ -86,11 +87,12 @@ def plan(selection: Selection, order: Order | None = None) -> Plan:
     extent = extent_of(selection, order.limit)
     # By their keys: what finds them may take long, and is asked for once.
     looked_at = Selection(primary_keys=extent.first).deliveries()
-    opened = looked_at.replayable(timezone.now(), only_settled=bool(order.only))
+    now = timezone.now()
+    opened = looked_at.replayable(now, only_settled=bool(order.only))
     by_event = opened.counted_by("event_type")
     will_be_opened = sum(by_event.values())
     shown = Selection(primary_keys=extent.first[:SHOWN_DELIVERIES])
-    left_alone = _left_alone(looked_at, order)
+    left_alone = _left_alone(looked_at, order, now)
     return Plan(
         ceiling=extent.ceiling,
         matching=extent.matching,
@@ -106,9 +108,9 @@ def plan(selection: Selection, order: Order | None = None) -> Plan:
     )
 
 
-def _left_alone(deliveries: DeliveryQuerySet, order: Order) -> dict[str, int]:
+def _left_alone(deliveries: DeliveryQuerySet, order: Order, now: datetime) -> dict[str, int]:
     pruned = Q(body_pruned_at__isnull=False)
-    waiting = Q(state__in=WAITING) if order.only else WAITING_FOR_MORE
+    waiting = Q(state__in=WAITING) if order.only else waits_for_more(now)
     return deliveries.order_by().aggregate(
         pruned=Count("pk", filter=pruned), waiting=Count("pk", filter=waiting & ~pruned)
     )
