@@ -14,8 +14,7 @@ from .envelope import DELIVERY_HEADER, UNSIGNED, Envelope, delivery_id_in
 from .exceptions import DeliveryConflict, MalformedRequest, RequestRefused
 from .log import ids_of
 from .models import Delivery, Rejection
-from .models.run import MAX_ASKER_LENGTH
-from .text import one_line
+from .models.run import asker
 from .verification import verify_request
 
 logger = logging.getLogger(__name__)
@@ -71,7 +70,7 @@ def accept(primary_key: int, *, accepted_by: str) -> Acceptance:
     database = router.db_for_write(Delivery)
     row = Rejection.objects.using(database).filter(pk=primary_key)
     with transaction.atomic(using=database):
-        by = one_line(accepted_by, MAX_ASKER_LENGTH)
+        by = asker(accepted_by)
         if not row.filter(accepted_at=None).update(accepted_at=timezone.now(), accepted_by=by):
             raise NotAccepted("Somebody has accepted it already, or it is no longer kept.")
         envelope = _envelope_of(row.get())

@@ -160,13 +160,11 @@ def as_stored(moment: datetime) -> datetime:
         ValueError: no date can tell it there.
     """
     try:
-        if not settings.USE_TZ:
-            is_naive = timezone.is_naive(moment)
-            return (
-                moment if is_naive else timezone.make_naive(moment, timezone.get_default_timezone())
-            )
-        aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
-        return aware.astimezone(UTC)
+        if settings.USE_TZ:
+            aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+            return aware.astimezone(UTC)
+        zone = timezone.get_default_timezone()
+        return timezone.make_naive(moment, zone) if timezone.is_aware(moment) else moment
     except OverflowError as error:
         raise ValueError(f"{moment} is beyond what a date can tell.") from error
 

@@ -43,7 +43,6 @@ class SpoolDamaged(Exception):
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"{path}: {why}")
-        self.path = str(path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,7 +148,7 @@ def _start(
     request: HttpRequest, form: PlanForm, reason: str, admin_site: admin.AdminSite
 ) -> HttpResponse:
     started = replay.start(
-        form.selection, form.order, requested_by=str(request.user.get_username()), reason=reason
+        form.selection, form.order, requested_by=request.user.get_username(), reason=reason
     )
     one = started.selected == 1
     deliveries = "1 delivery" if one else f"{started.of_how_many} deliveries"

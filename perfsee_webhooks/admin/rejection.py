@@ -129,7 +129,7 @@ class RejectionAdmin(ReadOnlyAdmin):
         name = f"{self.admin_site.name}:perfsee_webhooks_rejection_change"
         response = HttpResponseRedirect(reverse(name, args=[primary_key]))
         try:
-            accepted = accept(primary_key, accepted_by=str(request.user.get_username()))
+            accepted = accept(primary_key, accepted_by=request.user.get_username())
         except NotAccepted as refusal:
             self.message_user(request, f"It was not accepted. {refusal}", messages.ERROR)
             return response

@@ -88,7 +88,7 @@ class RejectionViewSet(RowsViewSet):
         """
         rejection = self.get_object()
         try:
-            accepted = accept(rejection.pk, accepted_by=str(request.user.get_username()))
+            accepted = accept(rejection.pk, accepted_by=request.user.get_username())
         except NotAccepted as refusal:
             raise Conflict(str(refusal)) from refusal
         delivery = accepted.delivery

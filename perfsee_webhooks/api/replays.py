@@ -78,7 +78,7 @@ class ReplayViewSet(RowsViewSet):
         started = replaying.start(
             asked.selection,
             asked.order,
-            requested_by=str(request.user.get_username()),
+            requested_by=request.user.get_username(),
             reason=asked.validated_data["reason"],
         )
         told = self._told(started)

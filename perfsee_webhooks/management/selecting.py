@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.core.management.base import CommandError, CommandParser
-from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from perfsee_webhooks.models import Delivery
@@ -74,7 +73,7 @@ def _moment(text: str) -> datetime:
     moment = parse_datetime(text)
     if moment is None:
         raise ValueError(text)
-    return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+    return moment
 
 
 _moment.__name__ = "moment, as in 2026-11-24T12:00:00"

@@ -207,6 +207,14 @@ class ReceiverRun(models.Model):
         self._state.adding, self._state.db = False, database
 
 
+def asker(name: object) -> str:
+    """Return the name of who asks for something as the columns take it.
+
+    It need not be text: a site may know its users by a number.
+    """
+    return one_line(str(name), MAX_ASKER_LENGTH)
+
+
 def runs_of(delivery: Delivery) -> list[ReceiverRun]:
     """Return the runs of a delivery, the oldest first, with their tracebacks left where they are.
 

@@ -12,7 +12,7 @@ from django.db import router
 from ..log import ids
 from ..models import Delivery, Replay
 from ..models.replay import MAX_COUNTED, MAX_REASON_LENGTH
-from ..models.run import MAX_ASKER_LENGTH
+from ..models.run import asker
 from ..selection import MAX_PRIMARY_KEYS, Selection
 from ..signals import connected_receivers
 from ..text import one_line
@@ -118,7 +118,7 @@ def start(
         receivers=order.receivers,
         only=list(order.only),
         selection=selection.as_json(),
-        requested_by=one_line(requested_by, MAX_ASKER_LENGTH),
+        requested_by=asker(requested_by),
         reason=one_line(reason, MAX_REASON_LENGTH),
         selected=extent.selected if extent.selected <= MAX_COUNTED else None,
         batch_size=order.batch_size,
